@@ -1,0 +1,29 @@
+"""Representation learning for facial video: face tracks, masked autoencoders, features.
+
+The package imports in milliseconds; what needs torch or OpenVINO loads on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from openmarlin.jobs.extract import extract
+    from openmarlin.model.weights import load
+
+__all__ = ["__version__", "extract", "load"]
+
+_HOMES = {"extract": "openmarlin.jobs.extract", "load": "openmarlin.model.weights"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'openmarlin' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""From frames to steady face crops: detector, mesh, tracks, crops and regions."""

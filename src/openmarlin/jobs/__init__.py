@@ -1,0 +1,1 @@
+"""One file a verb: the readable story, top to bottom."""

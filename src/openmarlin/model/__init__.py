@@ -1,0 +1,1 @@
+"""The masked autoencoder: layers, encoder, decoder, critic, and where weights come from."""

@@ -1,0 +1,1 @@
+"""Video in: streaming frames with presentation times, and the arithmetic of windows."""
