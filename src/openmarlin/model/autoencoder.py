@@ -1,0 +1,74 @@
+"""The masked autoencoder: the encoder, and the shallow decoder that pre-training needs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from openmarlin.errors import ModelError
+from openmarlin.model.encoder import Encoder, pick
+from openmarlin.model.layers import Block, PositionTable, init_weights
+from openmarlin.model.zoo import ModelConfig
+
+
+class Decoder(nn.Module):
+    """A shallow transformer from visible tokens to the values of the masked cubes."""
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        width, depth, heads = config.decoder_width, config.decoder_depth, config.decoder_heads
+        if width is None or depth is None or heads is None:
+            raise ModelError(
+                f"model '{config.name}' is an encoder alone: its config has no decoder_width"
+            )
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embedding = PositionTable(config.n_tokens, width)
+        self.blocks = nn.Sequential(
+            *(Block(width, heads, config.mlp_ratio, config.layer_norm_eps) for _ in range(depth))
+        )
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.head = nn.Linear(width, config.cube_values)
+        init_weights(self, generator)
+        nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02, generator=generator)
+
+    def forward(self, visible: Tensor, mask: Tensor) -> Tensor:
+        """(B, V, decoder width) visible tokens, mask bool (B, N) -> (B, M, P) masked cubes."""
+        positions = self.pos_embedding.emb.expand(len(mask), -1, -1)
+        hidden = self.mask_token + pick(positions, mask)
+        tokens = torch.cat([visible + pick(positions, ~mask), hidden], dim=1)
+        tokens = self.blocks(tokens)[:, visible.shape[1] :]
+        return self.head(self.norm(tokens))  # type: ignore[no-any-return]
+
+
+class Autoencoder(nn.Module):
+    """Video with a mask -> the pixels behind the mask.
+
+    Args:
+        config: Its shape, with the decoder's fields.
+        generator: Source of the initial weights; the global one without it.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.encoder = Encoder(config, generator)
+        self.decoder = Decoder(config, generator)
+        self.enc_dec_proj = nn.Linear(config.width, self.decoder.norm.weight.shape[0], bias=False)
+        init_weights(self.enc_dec_proj, generator)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The config of the whole; the encoder carries it."""
+        return self.encoder.config
+
+    def forward(self, video: Tensor, mask: Tensor) -> Tensor:
+        """The masked cubes as predicted.
+
+        Args:
+            video: float (B, 3, T, H, W) in [0, 1].
+            mask: bool (B, N), True = masked, the same count M in every row.
+
+        Returns:
+            (B, M, P), the masked cubes in (t, h, w) order, their values in (c, t, h, w) order, so
+            that `pick(patchify(video, ...), mask)` is the target.
+        """
+        return self.decoder(self.enc_dec_proj(self.encoder(video, mask)), mask)  # type: ignore[no-any-return]

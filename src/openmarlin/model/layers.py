@@ -1,0 +1,156 @@
+"""What encoder, decoder and critic are made of, and how video becomes cubes and back.
+
+Parameter names are those of the reference checkpoints, so a checkpoint's keys are the model's keys.
+
+Legend: B clips, T frames, H W pixels, N tokens, D width, P values a cube (3 * tubelet * patch²).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def to_model_input(frames: Tensor) -> Tensor:
+    """The one conversion from video at rest to model input.
+
+    Args:
+        frames: uint8 RGB (B, T, H, W, 3).
+
+    Returns:
+        float32 (B, 3, T, H, W) in [0, 1]: raw values, no mean or deviation taken out.
+    """
+    return frames.permute(0, 4, 1, 2, 3).to(torch.float32).div_(255)
+
+
+def patchify(video: Tensor, tubelet: int, patch: int) -> Tensor:
+    """(B, 3, T, H, W) -> (B, N, P): cubes in (t, h, w) order, their values in (c, t, h, w)."""
+    B, C, T, H, W = video.shape
+    x = video.reshape(B, C, T // tubelet, tubelet, H // patch, patch, W // patch, patch)
+    x = x.permute(0, 2, 4, 6, 1, 3, 5, 7)
+    return x.reshape(B, x.shape[1] * x.shape[2] * x.shape[3], C * tubelet * patch * patch)
+
+
+def unpatchify(cubes: Tensor, grid: tuple[int, int, int], tubelet: int, patch: int) -> Tensor:
+    """(B, N, P) -> (B, 3, T, H, W), undoing `patchify`; `grid` counts cubes along (t, h, w)."""
+    t, h, w = grid
+    x = cubes.reshape(cubes.shape[0], t, h, w, 3, tubelet, patch, patch)
+    x = x.permute(0, 4, 1, 5, 2, 6, 3, 7)
+    return x.reshape(cubes.shape[0], 3, t * tubelet, h * patch, w * patch)
+
+
+def sinusoid_table(n: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Fixed positions (1, n, width) float32, 1-D over the flattened token index.
+
+    angle(p, j) = p / 10000^(2⌊j/2⌋/width), even j sin, odd j cos. MARLIN computes it in float32,
+    VideoMAE in float64 and then rounds, which differs by up to 1.1e-4: hence `dtype`.
+    """
+    j = torch.arange(width)
+    rates = torch.pow(torch.tensor(10000, dtype=dtype), 2 * (j // 2).to(dtype) / width)
+    angles = torch.arange(n, dtype=dtype)[:, None] / rates
+    return torch.where(j % 2 == 0, angles.sin(), angles.cos()).to(torch.float32)[None]
+
+
+class PositionTable(nn.Module):
+    """The frozen table of positions, kept with the weights: checkpoint families differ in it."""
+
+    emb: Tensor
+
+    def __init__(self, n: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("emb", sinusoid_table(n, width))
+
+
+class CubeEmbedding(nn.Module):
+    """(B, n, P) cubes -> (B, n, D) tokens: a 3-D convolution whose kernel is its stride.
+
+    The weight has the convolution's shape (D, 3, tubelet, patch, patch) but is applied as a matrix:
+    that is faster, and masked cubes can be left out before any work is done on them.
+    """
+
+    def __init__(self, width: int, tubelet: int, patch: int) -> None:
+        super().__init__()
+        kernel = (tubelet, patch, patch)
+        self.projection = nn.Conv3d(3, width, kernel_size=kernel, stride=kernel)
+
+    def forward(self, cubes: Tensor) -> Tensor:
+        return functional.linear(cubes, self.projection.weight.flatten(1), self.projection.bias)
+
+
+class Attention(nn.Module):
+    """Self-attention with a fused qkv matrix and a learnt bias for q and v only."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_bias = nn.Parameter(torch.zeros(width))
+        self.v_bias = nn.Parameter(torch.zeros(width))
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, N, D = x.shape
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        qkv = functional.linear(x, self.qkv.weight, bias)
+        q, k, v = qkv.reshape(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        x = functional.scaled_dot_product_attention(q, k, v)
+        return self.proj(x.transpose(1, 2).reshape(B, N, D))  # type: ignore[no-any-return]
+
+
+class Dense(nn.Module):
+    """A linear layer and what follows it."""
+
+    def __init__(self, n_in: int, n_out: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_in, n_out)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.linear(x))  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, n_in: int, hidden: int, n_out: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            Dense(n_in, hidden, activation), Dense(hidden, n_out, nn.Identity())
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: x += attention(LN(x)); x += MLP(LN(x)), with the exact GELU."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, eps: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=eps)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=eps)
+        self.mlp = MLP(width, int(width * mlp_ratio), width, nn.GELU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+
+def init_weights(model: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Xavier-uniform matrices and zero biases, in the order of the modules.
+
+    Layer norms keep (1, 0), q and v biases zero, the cube embedding a convolution's default:
+    uniform in ±1/sqrt(fan in), drawn again here so that `generator` alone decides.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv3d):
+            bound = module.weight[0].numel() ** -0.5
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
