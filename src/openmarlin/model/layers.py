@@ -47,8 +47,9 @@ def sinusoid_table(n: int, width: int, dtype: torch.dtype = torch.float32) -> Te
     VideoMAE in float64 and then rounds, which differs by up to 1.1e-4: hence `dtype`.
     """
     j = torch.arange(width)
-    rates = torch.pow(torch.tensor(10000, dtype=dtype), 2 * (j // 2).to(dtype) / width)
-    angles = torch.arange(n, dtype=dtype)[:, None] / rates
+    wavelengths = torch.pow(torch.tensor(10000, dtype=dtype), 2 * (j // 2).to(dtype) / width)
+    # A product with the reciprocal, not a quotient: it gives the released tables bit for bit.
+    angles = torch.arange(n, dtype=dtype)[:, None] * (1 / wavelengths)
     return torch.where(j % 2 == 0, angles.sin(), angles.cos()).to(torch.float32)[None]
 
 
