@@ -71,8 +71,6 @@ COLORS.flags.writeable = False
 CELL_PX = 8
 """Side of a cell in pixels of the face crop."""
 
-_BIT = (1 << np.arange(len(CLASSES))).astype(np.uint16)
-
 
 def region_bits(regions: Iterable[str]) -> int:
     """The cell bits of all classes in the named regions.
@@ -97,7 +95,7 @@ def to_cells(labels: NDArray[np.integer], cell_px: int = CELL_PX) -> NDArray[np.
     """
     if labels.size and (labels.min() < 0 or labels.max() >= len(CLASSES)):
         raise ValueError(f"labels must lie in 0..{len(CLASSES) - 1}")
-    return pool_cells(_BIT[labels], cell_px)
+    return pool_cells(np.left_shift(np.uint16(1), labels.astype(np.uint16)), cell_px)
 
 
 def pool_cells(cells: NDArray[np.uint16], factor: int = 2) -> NDArray[np.uint16]:
