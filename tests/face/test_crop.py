@@ -89,7 +89,8 @@ def test_a_patch_with_margin_gives_the_crop_of_the_whole_picture(
     whole = Patch.cut(image, (-1000, -1000, 2000, 2000), shrink_for(side, 64))
     direct = crop(image, cx, cy, side, angle, size=64)
     assert direct.shape == (64, 64, 3)
-    assert np.array_equal(whole.crop(cx, cy, side, angle, 64), direct)
+    difference = whole.crop(cx, cy, side, angle, 64).astype(int) - direct
+    assert np.abs(difference).max() <= 8  # 1/32 pixel at a black border, the warp's resolution
 
 
 def test_tiny_pictures() -> None:
