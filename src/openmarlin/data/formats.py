@@ -48,11 +48,6 @@ def read(path: Path) -> tuple[pa.Table, Meta]:
         raise InputError(f"{path} is not a features table: {first_line(error)}") from error
 
 
-def is_file_name(path: Path) -> bool:
-    """Whether `path` names a table file by its suffix, rather than a folder."""
-    return path.suffix.lower() in _FORMATS
-
-
 def first_line(error: Exception) -> str:
     """What an error says, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
@@ -79,7 +74,7 @@ def embedding_values(table: pa.Table) -> npt.NDArray[np.float32]:
 
 
 def _format(path: Path) -> tuple[_Writer, _Reader]:
-    if not is_file_name(path):
+    if path.suffix.lower() not in _FORMATS:
         raise InputError(f"{path} is no features file: use .parquet, .npz, .csv or a folder")
     return _FORMATS[path.suffix.lower()]
 
@@ -159,3 +154,4 @@ _FORMATS: dict[str, tuple[_Writer, _Reader]] = {
     ".npz": (_write_npz, _read_npz),
     ".csv": (_write_csv, _read_csv),
 }
+SUFFIXES = frozenset(_FORMATS)
