@@ -1,0 +1,35 @@
+# Every target sets up .venv by itself; nothing but Python 3.11+ is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test test-slow check bench docs clean
+
+demo: $(READY)  ## features of the example clips, and a report to look at
+	$(BIN)/openmarlin extract examples/clips --out demo-out --faces all --overwrite
+
+test: $(READY)  ## the fast suite (within 12 minutes on two cores)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## the rest: large models, long runs
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)  ## format, lint, types, direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## measure against the peers, and write the table in docs/speed.md
+	$(BIN)/python -m benchmarks.run
+
+# marlin-pytorch is the peer of the parity tests; its own pins (torchvision, ffmpeg) are not wanted.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps marlin-pytorch==0.3.4
+	touch $(READY)
+
+clean:
+	rm -rf .venv demo-out

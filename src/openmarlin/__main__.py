@@ -1,0 +1,5 @@
+"""`python -m openmarlin` is the `openmarlin` command."""
+
+from openmarlin.cli import main
+
+main()

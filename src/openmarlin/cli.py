@@ -1,0 +1,137 @@
+"""The command line: parsing, progress and exit codes; everything else is in the jobs.
+
+Exit codes: 0 all is well, 1 some inputs failed and are listed, 2 the request itself is wrong,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from openmarlin import __version__
+from openmarlin.config import Backend, Precision, Tail
+from openmarlin.console import console
+from openmarlin.errors import OpenMarlinError
+
+app = typer.Typer(
+    help="Representation learning for facial video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"openmarlin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def extract(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Videos, folders, CSV tables with a video column."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="A folder to write, or one .parquet, .npz or .csv file.")
+    ],
+    model: Annotated[str, typer.Option(help="Name, folder or checkpoint.")] = "tiny",
+    faces: Annotated[str, typer.Option(help="largest, all, or a number a window.")] = "largest",
+    precropped: Annotated[
+        bool, typer.Option("--precropped", help="The videos are face crops already.")
+    ] = False,
+    align: Annotated[bool, typer.Option("--align", help="Rotate crops upright.")] = False,
+    rate: Annotated[int, typer.Option(help="Take every RATE-th frame.")] = 2,
+    stride: Annotated[int, typer.Option(help="Sampled frames from window to window.")] = 16,
+    tail: Annotated[Tail, typer.Option(help="What to do with the last window.")] = "pad",
+    tokens: Annotated[bool, typer.Option("--tokens", help="Also write all tokens.")] = False,
+    precision: Annotated[Precision, typer.Option(help="Of the encoder.")] = "auto",
+    backend: Annotated[Backend, typer.Option(help="What runs the encoder.")] = "auto",
+    batch: Annotated[int, typer.Option(min=1, help="Clips encoded at once.")] = 8,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Videos read at once.", show_default="one a core")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")
+    ] = False,
+    limit_seconds: Annotated[
+        float | None, typer.Option(help="Read at most so much of each video.")
+    ] = None,
+) -> None:
+    """Turn videos of faces into features: one vector a window, and a report."""
+    from openmarlin.jobs.extract import announce
+    from openmarlin.jobs.extract import extract as run
+
+    result = run(
+        inputs,
+        out=out,
+        model=model,
+        faces=int(faces) if faces.isdigit() else faces,  # type: ignore[arg-type]
+        precropped=precropped,
+        align=align,
+        rate=rate,
+        stride=stride,
+        tail=tail,
+        tokens=tokens,
+        precision=precision,
+        backend=backend,
+        batch=batch,
+        workers=workers,
+        resume=resume,
+        overwrite=overwrite,
+        limit_seconds=limit_seconds,
+        progress=True,
+    )
+    announce(result, out)
+    if result.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def models() -> None:
+    """List the models: size, where the weights are, licence."""
+    from openmarlin.jobs.models import models as run
+
+    run()
+
+
+@app.command()
+def doctor() -> None:
+    """Print a report on this machine and installation, to paste into an issue."""
+    from openmarlin.jobs.doctor import doctor as run
+
+    if not run():
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the `openmarlin` command."""
+    try:
+        app()
+    except OpenMarlinError as error:
+        console.print(f"[red]error[/] {error}", soft_wrap=True, markup=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("interrupted: finished videos are kept; run again with --resume to go on")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

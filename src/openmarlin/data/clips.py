@@ -1,0 +1,176 @@
+"""One video through the house: frames -> clock -> face crops -> windows -> clips for the encoder.
+
+Everything streams: what is held is the look-ahead of the face tracks and one window of crops, so
+memory does not grow with the length of the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.config import CLIP_FRAMES, ExtractSettings
+from openmarlin.data.features import WindowRow
+from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
+from openmarlin.video.reader import Frame, VideoReader
+from openmarlin.video.windows import Window, WindowStream, needs_tick, ticks
+
+MIN_SEEN = 0.5
+"""A face belongs to a window when it is seen in at least this share of the window's real frames."""
+
+
+@dataclass(slots=True)
+class FaceClip:
+    """One face in one window: its row of the features table, and what the encoder is to see.
+
+    Attributes:
+        row: everything of the row but the embedding.
+        pixels: uint8 RGB (T, S, S, 3), or None when the window has no face.
+        points: a mesh (478, 2) in crop pixels for each of the T frames, None where not seen.
+    """
+
+    row: WindowRow
+    pixels: NDArray[np.uint8] | None = None
+    points: list[NDArray[np.float32] | None] = field(default_factory=list)
+
+
+class ClipReader:
+    """Iterate the face clips of one video in the order of time.
+
+    Args:
+        path: the video.
+        settings: rate, stride, tail, faces, precropped, align, limit_seconds.
+        landmarker: the face nets (shared by threads); None only with `precropped`.
+        size: side of the crops in pixels.
+        frames: frames a clip.
+
+    Attributes:
+        problems: what was damaged in the file, filled while reading.
+        seconds: how much of the video has been read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: ExtractSettings,
+        landmarker: Landmarker | None,
+        size: int = 224,
+        frames: int = CLIP_FRAMES,
+    ) -> None:
+        self.path, self.settings, self.landmarker = path, settings, landmarker
+        self.size, self.frames = size, frames
+        self.problems: list[str] = []
+        self.seconds = 0.0
+        self._n_ticks = 0
+
+    def __iter__(self) -> Iterator[FaceClip]:
+        with VideoReader(self.path) as reader:
+            self.problems = reader.problems
+            yield from self._clips(reader)
+
+    def _clips(self, reader: VideoReader) -> Iterator[FaceClip]:
+        """Join the two clocks: windows count every tick, faces are looked for on some of them."""
+        s = self.settings
+        seconds_a_tick = 1 / reader.info.fps
+        stream = WindowStream(length=self.frames, rate=s.rate, stride=s.stride, tail=s.tail)
+        held: dict[int, tuple[float, dict[int, FaceCrop]]] = {}
+        counted = 0
+        for tick, time_s, crops in self._faces(self._wanted_ticks(reader)):
+            held[tick] = time_s, {crop.track: crop for crop in crops}
+            for past in range(counted, tick + 1):
+                for window in stream.push(past):
+                    yield from self._window_clips(window, held, seconds_a_tick)
+            counted = tick + 1
+            for old in [t for t in held if t < tick - self.frames * s.rate]:
+                del held[old]
+        for past in range(counted, self._n_ticks):
+            for window in stream.push(past):
+                yield from self._window_clips(window, held, seconds_a_tick)
+        for window in stream.finish():
+            yield from self._window_clips(window, held, seconds_a_tick)
+
+    def _wanted_ticks(self, reader: VideoReader) -> Iterator[tuple[int, Frame]]:
+        s = self.settings
+        first_s: float | None = None
+
+        def in_time(item: tuple[int, Frame]) -> bool:
+            nonlocal first_s
+            first_s = item[1].time_s if first_s is None else first_s
+            self.seconds = item[1].time_s - first_s
+            return s.limit_seconds is None or self.seconds < s.limit_seconds
+
+        for tick, frame in takewhile(in_time, ticks(reader, reader.info.fps)):
+            self._n_ticks = tick + 1
+            if needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail):
+                yield tick, frame
+
+    def _faces(
+        self, wanted: Iterator[tuple[int, Frame]]
+    ) -> Iterator[tuple[int, float, list[FaceCrop]]]:
+        if self.settings.precropped:
+            return precropped_stream(wanted, size=self.size)
+        if self.landmarker is None:
+            raise TypeError("a landmarker is needed unless the video is precropped")
+        return face_stream(wanted, self.landmarker, size=self.size, align=self.settings.align)
+
+    def _window_clips(
+        self,
+        window: Window,
+        held: dict[int, tuple[float, dict[int, FaceCrop]]],
+        seconds_a_tick: float,
+    ) -> list[FaceClip]:
+        """The clips of the faces chosen in one window, or one clip that says there is none."""
+        real = window.ticks[: window.n_real]
+        span = {
+            "video": str(self.path),
+            "window": window.index,
+            "start_s": held[real[0]][0],
+            "end_s": held[real[-1]][0] + seconds_a_tick,
+            "n_frames": self.frames,
+            "n_real": window.n_real,
+        }
+        clips = []
+        for track in {track for tick in real for track in held[tick][1]}:
+            crops = {tick: held[tick][1][track] for tick in real if track in held[tick][1]}
+            seen = sum(not crop.interpolated for crop in crops.values())
+            if seen >= MIN_SEEN * len(real):
+                clips.append(_face_clip(span, track, window, crops))
+        clips.sort(key=lambda clip: clip.row.x1 - clip.row.x2)  # crops are square: the widest first
+        if self.settings.faces != "all":
+            clips = clips[: 1 if self.settings.faces == "largest" else self.settings.faces]
+        clips.sort(key=lambda clip: clip.row.face)
+        return clips or [FaceClip(WindowRow(**span))]
+
+
+def _face_clip(
+    span: dict[str, Any], track: int, window: Window, crops: dict[int, FaceCrop]
+) -> FaceClip:
+    """Fill the frames of one face; where it is not there, the nearest crop is repeated.
+
+    Both those frames and the ones whose box was interpolated count as `n_interpolated`.
+    """
+    known = np.array(sorted(crops))
+    chosen = [crops[int(known[np.abs(known - tick).argmin()])] for tick in window.ticks]
+    real = chosen[: window.n_real]
+    x1, y1, x2, y2 = np.mean([crop.box for crop in real], axis=0, dtype=np.float64)
+    seen = sum(not crop.interpolated for crop in crops.values())
+    row = WindowRow(
+        **span,
+        face=track,
+        n_interpolated=window.n_real - seen,
+        face_score=float(np.mean([crop.score for crop in real])),
+        x1=float(x1),
+        y1=float(y1),
+        x2=float(x2),
+        y2=float(y2),
+    )
+    return FaceClip(
+        row, np.stack([crop.image for crop in chosen]), [crop.points for crop in chosen]
+    )

@@ -1,0 +1,87 @@
+"""Several videos read at once by threads: decoding and face work overlap with the encoder.
+
+PyAV, OpenCV and OpenVINO all release the interpreter lock, so threads are enough, the nets are
+loaded once, and a clip is handed over without a copy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Full, Queue
+
+from openmarlin.config import ExtractSettings
+from openmarlin.data.clips import ClipReader, FaceClip
+from openmarlin.errors import OpenMarlinError
+from openmarlin.face.landmarker import Landmarker
+
+_WAIT_S = 0.2
+
+
+@dataclass(slots=True)
+class VideoEnd:
+    """The last word on a video: how much was read, what was damaged, or why it failed."""
+
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+def read_videos(
+    videos: Sequence[Path],
+    settings: ExtractSettings,
+    landmarker: Landmarker | None,
+    *,
+    size: int,
+    frames: int,
+    workers: int,
+    ahead: int,
+) -> Iterator[tuple[Path, FaceClip | VideoEnd]]:
+    """Yield the clips of all videos as they become ready, each video closed by its `VideoEnd`.
+
+    Clips of one video come in order; those of different videos are mixed. A video that fails
+    never stops the others. At most `ahead` clips wait for whoever consumes them.
+    """
+    ready: Queue[tuple[Path, FaceClip | VideoEnd]] = Queue(maxsize=ahead)
+    stopped = threading.Event()
+
+    def put(item: tuple[Path, FaceClip | VideoEnd]) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=_WAIT_S)
+            except Full:
+                continue
+            return True
+        return False
+
+    def read(video: Path) -> None:
+        if stopped.is_set():
+            return
+        reader = ClipReader(video, settings, landmarker, size=size, frames=frames)
+        end = VideoEnd()
+        try:
+            for clip in reader:
+                if not put((video, clip)):
+                    return
+        except OpenMarlinError as error:
+            end.error = str(error)
+        except Exception as error:  # noqa: BLE001 - one odd video must not stop a long job
+            end.error = f"{video}: internal error, please report it: {error!r}"
+        end.seconds, end.problems = reader.seconds, reader.problems
+        put((video, end))
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="reader") as pool:
+        try:
+            for video in videos:
+                pool.submit(read, video)
+            open_videos = len(videos)
+            while open_videos:
+                video, item = ready.get()
+                open_videos -= isinstance(item, VideoEnd)
+                yield video, item
+        finally:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
