@@ -1,0 +1,200 @@
+"""Find faces of any size in a frame: BlazeFace over a pyramid, everything after it pure numpy.
+
+BlazeFace (short range; Bazarevsky et al., arXiv 1907.05047) answers on a grid of anchors of two
+strides. It finds faces of about 20 to 120 of its own pixels, so a frame is shown to it at three
+scales. As it is fully convolutional, each scale is one call on the whole picture: no tiles, no
+seams, no face cut in two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.face.nets import DETECTOR_PX, FaceNets
+
+LEVELS_PX = (128, 256, 768)
+"""Longer side of the frame at each scale. Faces of 24 px there are found with certainty: 1/32 of
+the longer side of a frame, 40 px in 1280x720."""
+
+MIN_SCORE = 0.5
+MAX_OVERLAP = 0.3
+
+_STRIDES = ((8, 2), (16, 6))  # stride in pixels, anchors a cell
+_SIDE_STEP = 64  # level sides are rounded up to this, which keeps the compiled sizes few
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """N detections.
+
+    Attributes:
+        scores: (N,) in [0, 1].
+        boxes: (N, 4) x1, y1, x2, y2, from brow to chin, pixels.
+        keypoints: (N, 6, 2) right eye, left eye, nose tip, mouth, right ear, left ear of the
+            person, pixels.
+    """
+
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Detections:
+        return Detections(self.scores[index], self.boxes[index], self.keypoints[index])
+
+    def moved(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Detections:
+        """The same detections in other coordinates: pixels * scale + (dx, dy)."""
+        shift = np.array([dx, dy], np.float32)
+        return Detections(
+            self.scores,
+            (self.boxes * scale + np.tile(shift, 2)).astype(np.float32),
+            (self.keypoints * scale + shift).astype(np.float32),
+        )
+
+
+def detect(image: NDArray[np.uint8], nets: FaceNets, *, min_score: float = MIN_SCORE) -> Detections:
+    """All faces of a frame, best first, each once.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+    """
+    found = []
+    for level in levels(max(image.shape[:2])):
+        scale = level / max(image.shape[:2])
+        canvas = _letterbox(image, scale)
+        found += [d.moved(1 / scale) for d in detect_batch(canvas[None], nets, min_score=min_score)]
+    return suppress(join(found))
+
+
+def detect_batch(
+    pictures: NDArray[np.uint8], nets: FaceNets, *, min_score: float = MIN_SCORE
+) -> list[Detections]:
+    """Faces of about 20 to 120 px in each of (B, H, W, 3) pictures, sides multiples of 16."""
+    count, height, width = pictures.shape[:3]
+    regressors, logits = nets.detector(height, width)(pictures)
+    centres = anchors(height, width)
+    return [
+        suppress(decode(rows, scores, centres, min_score))
+        for rows, scores in zip(
+            _unbatch(regressors, count, height, width),
+            _unbatch(logits, count, height, width),
+            strict=True,
+        )
+    ]
+
+
+def levels(long_side: int) -> list[int]:
+    """Longer sides to show a frame at: never enlarged, except up to the detector's own 128."""
+    kept = [LEVELS_PX[0]]
+    for level in LEVELS_PX[1:]:
+        if min(level, long_side) >= 1.25 * kept[-1]:
+            kept.append(min(level, long_side))
+    return kept
+
+
+@lru_cache(maxsize=32)
+def anchors(height: int, width: int) -> NDArray[np.float32]:
+    """Centres (A, 2) of the anchors of a picture, in the order of the network's outputs."""
+    grids = []
+    for stride, repeats in _STRIDES:
+        y, x = np.mgrid[: height // stride, : width // stride]
+        cells = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) * stride
+        grids.append(np.repeat(cells, repeats, axis=0))
+    return np.concatenate(grids).astype(np.float32)
+
+
+def decode(
+    regressors: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    centres: NDArray[np.float32],
+    min_score: float = MIN_SCORE,
+) -> Detections:
+    """Network outputs -> detections that reach `min_score`.
+
+    Args:
+        regressors: (A, 16) offsets in pixels from the anchor: box centre, then box width and
+            height, then six key points.
+        logits: (A, 1).
+        centres: (A, 2) from `anchors`.
+    """
+    keep = logits[:, 0] >= np.log(min_score / (1 - min_score))
+    pairs = regressors[keep].reshape(-1, 8, 2)
+    scores = 1 / (1 + np.exp(-logits[keep, 0]))
+    middle, half = pairs[:, 0] + centres[keep], pairs[:, 1] / 2
+    boxes = np.concatenate([middle - half, middle + half], axis=1)
+    return Detections(scores, boxes, pairs[:, 2:] + centres[keep, None])
+
+
+def suppress(found: Detections, max_overlap: float = MAX_OVERLAP) -> Detections:
+    """Weighted non-maximum suppression: overlapping detections become their weighted mean.
+
+    The mean over the many anchors that see a face is steadier than the best of them (BlazeFace,
+    section 3.4). The result is sorted, best first.
+    """
+    rest = np.argsort(-found.scores, kind="stable")
+    merged = []
+    while len(rest):
+        same = overlaps(found.boxes[rest[0]], found.boxes[rest]) > max_overlap
+        same[0] = True
+        group = found[rest[same]]
+        weights = group.scores / group.scores.sum()
+        merged.append(
+            Detections(
+                group.scores[:1],
+                np.einsum("n,nk->k", weights, group.boxes)[None],
+                np.einsum("n,nkc->kc", weights, group.keypoints)[None],
+            )
+        )
+        rest = rest[~same]
+    return join(merged)
+
+
+def overlaps(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Intersection over union of one box (4,) with boxes (N, 4)."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=1)
+    area = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
+    own = np.prod(np.clip(box[2:] - box[:2], 0, None))
+    return np.asarray(common / np.maximum(own + area - common, 1e-9), dtype=np.float32)
+
+
+def join(parts: list[Detections]) -> Detections:
+    """Concatenate; no parts, no detections."""
+    return Detections(
+        np.concatenate([np.zeros(0, np.float32), *(p.scores for p in parts)]),
+        np.concatenate([np.zeros((0, 4), np.float32), *(p.boxes for p in parts)]),
+        np.concatenate([np.zeros((0, 6, 2), np.float32), *(p.keypoints for p in parts)]),
+    )
+
+
+def _unbatch(
+    output: NDArray[np.float32], count: int, height: int, width: int
+) -> list[NDArray[np.float32]]:
+    """(1, B*A, k) -> B arrays (A, k).
+
+    The graph flattens the two strides with a fixed leading 1, so a batch comes out as all
+    pictures' fine anchors followed by all pictures' coarse ones.
+    """
+    rows = output.reshape(-1, output.shape[-1])
+    (fine, per_fine), _ = _STRIDES
+    split = count * (height // fine) * (width // fine) * per_fine
+    parts = (rows[:split].reshape(count, -1, rows.shape[1]), rows[split:])
+    return list(np.concatenate([parts[0], parts[1].reshape(count, -1, rows.shape[1])], axis=1))
+
+
+def _letterbox(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    """Scale a frame and pad it with black on the right and below, to sides the net is kept for."""
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(image, (width, height), interpolation=interpolation)
+    rows, columns = (max(DETECTOR_PX, -(-v // _SIDE_STEP) * _SIDE_STEP) for v in (height, width))
+    canvas = np.zeros((rows, columns, 3), np.uint8)
+    canvas[:height, :width] = small
+    return canvas

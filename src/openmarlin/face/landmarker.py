@@ -1,0 +1,193 @@
+"""Faces as 478-point meshes: search a frame for all of them, or follow known ones.
+
+Both ways go detector -> square turned so that the eyes are level -> mesh; the mesh also says how
+sure it is that it looks at a face, which decides what is returned. MediaPipe Face Landmarker's
+geometry (mediapipe/tasks/cc/vision/face_landmarker, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.face.blendshapes import blendshapes
+from openmarlin.face.crop import crop
+from openmarlin.face.detector import Detections, detect, detect_batch, overlaps
+from openmarlin.face.nets import DETECTOR_PX, MESH_PX, FaceNets
+
+Image = NDArray[np.uint8]
+Box = NDArray[np.float32]
+
+MIN_PRESENCE = 0.5
+"""Below this score of the mesh net, what it was shown is no face."""
+
+_ROI_SCALE = 1.5  # square of the mesh crop / longer side of the detector's box
+_ZOOM = 3.5  # window shown to the detector / longer side of the last known box
+_SAME_FACE = 0.5  # meshes whose boxes overlap more are one face
+_BATCH = 16
+
+
+@dataclass
+class Face:
+    """One face in one frame.
+
+    Attributes:
+        points: (478, 3) float32 mesh points in source pixels; z, depth, on the same scale.
+        score: how sure the mesh net is that this is a face, in [0, 1].
+        blendshapes: (52,) float32 coefficients named `BLENDSHAPE_NAMES`, if asked for.
+    """
+
+    points: NDArray[np.float32]
+    score: float
+    blendshapes: NDArray[np.float32] | None = None
+
+    @property
+    def box(self) -> Box:
+        """x1, y1, x2, y2 (4,) float32: the bounding box of the points, source pixels."""
+        xy = self.points[:, :2]
+        return np.concatenate([xy.min(axis=0), xy.max(axis=0)])
+
+
+class _Square(NamedTuple):
+    """A turned square of a frame: what the mesh net is shown."""
+
+    cx: float
+    cy: float
+    side: float
+    angle: float
+
+
+class Landmarker:
+    """Finds and follows faces. One instance may serve many threads.
+
+    Args:
+        threads: CPU threads a call may use, see `FaceNets`.
+        blendshapes: also compute the 52 expression coefficients, about 1 ms a face.
+    """
+
+    def __init__(self, threads: int = 1, *, blendshapes: bool = False) -> None:
+        self.nets = FaceNets(threads)
+        self._blendshapes = blendshapes
+
+    def search(self, image: Image) -> list[Face]:
+        """All faces of a frame (uint8 RGB (H, W, 3)), those the detector is surest of first.
+
+        Faces down to 1/32 of the frame's longer side are found: 40 px, brow to chin, in 1280x720.
+        """
+        found = detect(image, self.nets)
+        squares = [_square(found, i) for i in range(len(found))]
+        faces = self._meshes([image] * len(squares), squares)
+        return _distinct([face for face in faces if face is not None])
+
+    def follow(
+        self, images: Sequence[Image], boxes: Sequence[Sequence[Box | None]]
+    ) -> list[list[Face | None]]:
+        """Find known faces again, over several frames at once.
+
+        Each face is looked for in a window of 3.5 times its last known box, so it may move by a
+        whole width between the frame that box comes from and the one looked at.
+
+        Args:
+            images: frames, uint8 RGB (H, W, 3).
+            boxes: for every frame, the last known mesh box of each face (x1, y1, x2, y2, source
+                pixels), None for those that are not to be looked for.
+
+        Returns:
+            For every frame and box the face, or None where it is lost.
+        """
+        wanted = [
+            (i, j, np.asarray(box, np.float32))
+            for i, row in enumerate(boxes)
+            for j, box in enumerate(row)
+            if box is not None
+        ]
+        squares = self._recentre([images[i] for i, _, _ in wanted], [box for _, _, box in wanted])
+        faces = self._meshes([images[i] for i, _, _ in wanted], squares)
+        result: list[list[Face | None]] = [[None] * len(row) for row in boxes]
+        for (i, j, _), face in zip(wanted, faces, strict=True):
+            result[i][j] = face
+        return result
+
+    def _recentre(self, images: list[Image], boxes: list[Box]) -> list[_Square | None]:
+        """Where the detector sees the face of each box now."""
+        squares: list[_Square | None] = []
+        for start in range(0, len(images), _BATCH):
+            part = slice(start, start + _BATCH)
+            windows = [_window(box) for box in boxes[part]]
+            pictures = [
+                crop(image, *window, 0.0, DETECTOR_PX)
+                for image, window in zip(images[part], windows, strict=True)
+            ]
+            found = detect_batch(np.stack(pictures), self.nets)
+            for faces, (cx, cy, side), box in zip(found, windows, boxes[part], strict=True):
+                faces = faces.moved(side / DETECTOR_PX, cx - side / 2, cy - side / 2)
+                squares.append(_nearest(faces, box))
+        return squares
+
+    def _meshes(
+        self, images: Sequence[Image], squares: Sequence[_Square | None]
+    ) -> list[Face | None]:
+        """The mesh of each square, None where there is no face (or no square)."""
+        faces: list[Face | None] = [None] * len(squares)
+        known = [(i, square) for i, square in enumerate(squares) if square is not None]
+        for start in range(0, len(known), _BATCH):
+            part = known[start : start + _BATCH]
+            crops = np.stack([crop(images[i], *square, MESH_PX) for i, square in part])
+            points, presence, _ = self.nets.mesh(crops)
+            for (i, square), mesh, logit in zip(part, points, presence.ravel(), strict=True):
+                score = 1 / (1 + math.exp(-float(logit)))
+                if score >= MIN_PRESENCE:
+                    faces[i] = self._face(mesh.reshape(478, 3), score, square)
+        return faces
+
+    def _face(self, mesh: NDArray[np.float32], score: float, square: _Square) -> Face:
+        points = _to_source(mesh, square)
+        values = blendshapes(points, self.nets) if self._blendshapes else None
+        return Face(points, score, values)
+
+
+def _square(found: Detections, index: int) -> _Square:
+    """Square around a detection, turned by the line through its eyes."""
+    x1, y1, x2, y2 = (float(v) for v in found.boxes[index])
+    dx, dy = (float(v) for v in found.keypoints[index, 1] - found.keypoints[index, 0])
+    side = _ROI_SCALE * max(x2 - x1, y2 - y1)
+    return _Square((x1 + x2) / 2, (y1 + y2) / 2, side, math.atan2(dy, dx))
+
+
+def _window(box: Box) -> tuple[float, float, float]:
+    """Centre and side of the square in which a face is looked for."""
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return (x1 + x2) / 2, (y1 + y2) / 2, max(_ZOOM * max(x2 - x1, y2 - y1), 8.0)
+
+
+def _nearest(found: Detections, box: Box) -> _Square | None:
+    """The detection that is the face of `box`: the one that overlaps it most, else the nearest."""
+    if not len(found):
+        return None
+    overlap = overlaps(box, found.boxes)
+    centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    far = np.linalg.norm(centres - (box[:2] + box[2:]) / 2, axis=1) / np.ptp(box[[0, 2]])
+    return _square(found, int(np.argmax(overlap - far)))
+
+
+def _to_source(mesh: NDArray[np.float32], square: _Square) -> NDArray[np.float32]:
+    """Mesh points (478, 3) from crop pixels to source pixels."""
+    scale = square.side / MESH_PX
+    cos, sin = math.cos(square.angle) * scale, math.sin(square.angle) * scale
+    x, y = mesh[:, 0] - MESH_PX / 2, mesh[:, 1] - MESH_PX / 2
+    source = (square.cx + cos * x - sin * y, square.cy + sin * x + cos * y, mesh[:, 2] * scale)
+    return np.stack(source, axis=1).astype(np.float32)
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """Drop faces whose mesh lies on an earlier one's: two detections of one face."""
+    kept: list[Face] = []
+    for face in faces:
+        if all(overlaps(face.box, other.box[None])[0] < _SAME_FACE for other in kept):
+            kept.append(face)
+    return kept
