@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -54,6 +54,7 @@ def test_region_bits() -> None:
         region_bits(["ear"])
 
 
+@settings(deadline=None)
 @given(arrays(np.uint8, (2, 32, 48), elements=st.integers(0, 10)))
 def test_cells_hold_the_classes_of_their_pixels(labels: np.ndarray) -> None:
     cells = to_cells(labels)
@@ -64,6 +65,7 @@ def test_cells_hold_the_classes_of_their_pixels(labels: np.ndarray) -> None:
         assert classes_of(cells[t, y, x]) == set(pixels.ravel())
 
 
+@settings(deadline=None)
 @given(arrays(np.uint8, (32, 32), elements=st.integers(0, 10)))
 def test_pooled_cells_are_cells_of_larger_patches(labels: np.ndarray) -> None:
     assert np.array_equal(pool_cells(to_cells(labels)), to_cells(labels, 16))

@@ -65,9 +65,9 @@ def make_mask(
         grid: tokens along (time, height, width); must divide the cells.
         ratio: share of tokens to mask; see `n_visible` for the exact count.
         rng: the only source of chance.
-        regions: names in `openmarlin.lapa.REGIONS` that are hidden first, in every frame. Where they
-            cover more than the ratio masks, nothing else is masked and the strategy decides which
-            of them stay visible.
+        regions: names in `openmarlin.lapa.REGIONS` that are hidden first, in every frame. Where
+            they cover more than the ratio masks, nothing else is masked and the strategy decides
+            which of them stay visible.
 
     Returns:
         (N,) bool, True = masked.
@@ -172,7 +172,7 @@ def _fasking_paper(patches: Patches, ratio: float, rng: np.random.Generator) -> 
     """The region masked last is visible first; within a region, tube by tube."""
     order = [*_shuffled(rng), "skin", "background"]
     region = _first(_over_time(patches), [region_bits([name]) for name in order])
-    return (len(order) - region) * patches.shape[2] + _tube(patches, ratio, rng)
+    return np.asarray((len(order) - region) * patches.shape[2] + _tube(patches, ratio, rng))
 
 
 def _tube(patches: Patches, _ratio: float, rng: np.random.Generator) -> Tiers:
