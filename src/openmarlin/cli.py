@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from openmarlin import __version__
 from openmarlin.config import Backend, Precision, Tail
@@ -109,7 +111,7 @@ def models() -> None:
     """List the models: size, where the weights are, licence."""
     from openmarlin.jobs.models import models as run
 
-    run()
+    Console().print(run())
 
 
 @app.command()
@@ -117,7 +119,9 @@ def doctor() -> None:
     """Print a report on this machine and installation, to paste into an issue."""
     from openmarlin.jobs.doctor import doctor as run
 
-    if not run():
+    diagnosis = run()
+    typer.echo(diagnosis.text)
+    if not diagnosis.ok:
         raise typer.Exit(1)
 
 
@@ -126,7 +130,7 @@ def main() -> None:
     try:
         app()
     except OpenMarlinError as error:
-        console.print(f"[red]error[/] {error}", soft_wrap=True, markup=True)
+        console.print(f"[red]error[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("interrupted: finished videos are kept; run again with --resume to go on")

@@ -21,9 +21,23 @@ from openmarlin.model.weights import load
 from openmarlin.video.support import decoders, round_trip
 
 _PACKAGES = (
-    "openmarlin torch numpy av opencv-python-headless openvino safetensors huggingface-hub pyarrow "
-    "pydantic typer rich matplotlib jinja2 pandas transformers"
-).split()
+    "openmarlin",
+    "torch",
+    "numpy",
+    "av",
+    "opencv-python-headless",
+    "openvino",
+    "safetensors",
+    "huggingface-hub",
+    "pyarrow",
+    "pydantic",
+    "typer",
+    "rich",
+    "matplotlib",
+    "jinja2",
+    "pandas",
+    "transformers",
+)
 
 
 @dataclass(frozen=True)

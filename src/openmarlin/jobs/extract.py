@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.progress import Progress
 
 from openmarlin.config import Backend, ExtractSettings, Precision, Tail
@@ -331,7 +332,7 @@ def announce(result: Extraction, out: Path) -> None:
             "shape and no meaning. Choose trained ones with --model (see `openmarlin models`).[/]"
         )
     for video, reason in result.failures.items():
-        console.print(f"[red]failed[/] {video}: {reason}", soft_wrap=True)
+        console.print(f"[red]failed[/] {escape(f'{video}: {reason}')}", soft_wrap=True)
     console.print(
         f"{counts['videos_done']} of {counts['videos']} videos, {counts['faces']} faces, "
         f"{counts['windows']} windows ({counts['windows_without_face']} without a face), "

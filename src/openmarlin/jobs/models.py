@@ -1,0 +1,32 @@
+"""`models`: every name that `load` understands, its size, its licence, where it comes from."""
+
+from __future__ import annotations
+
+from rich.table import Column, Table
+
+from openmarlin.model.zoo import catalogue
+
+
+def models() -> Table:
+    """The catalogue as a table for the terminal."""
+    table = Table(
+        Column("name", no_wrap=True),
+        Column("features", justify="right"),
+        Column("encoder", justify="right"),
+        Column("weights", no_wrap=True),
+        Column("licence", no_wrap=True),
+        caption="Released weights are fetched from the Hugging Face hub when named, and cached. "
+        "Any folder or checkpoint can stand in place of a name (docs/models.md).",
+    )
+    for model in catalogue():
+        weights = (
+            f"{model.trained_on}, {model.download_mb:.0f} MB" if model.download_mb else "random"
+        )
+        table.add_row(
+            model.name,
+            str(model.width),
+            f"{model.encoder_parameters / 1e6:.1f} M",
+            weights,
+            model.licence or "-",
+        )
+    return table
