@@ -1,0 +1,136 @@
+"""The report of an extraction: one HTML file with everything in it, for people to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from openmarlin.files import atomic
+from openmarlin.report import plots, words
+from openmarlin.report.overview import MAX_FACES, Overview, survey
+from openmarlin.report.stats import face_similarity, principal_plane
+from openmarlin.report.strips import spread
+
+MAX_SIMILAR = 48  # faces in the similarity matrix
+MAX_FAILURES = 200
+
+
+class FeatureTable(Protocol):
+    """What a report is made from: a features table, its record, its embeddings (W, D)."""
+
+    @property
+    def table(self) -> pa.Table: ...
+    @property
+    def meta(self) -> dict[str, Any]: ...
+    @property
+    def embeddings(self) -> npt.NDArray[np.float32]: ...
+
+
+class Thumb(Protocol):
+    """Crops of one face in one window: images uint8 RGB (k, S, S, 3), mesh points (k, P, 2)."""
+
+    @property
+    def video(self) -> str: ...
+    @property
+    def face(self) -> int: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def images(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def points(self) -> npt.NDArray[np.float32] | None: ...
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    features: FeatureTable,
+    thumbs: Sequence[Thumb] = (),
+    failures: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """Writes the report to `path`, whole or not at all, with no reference to anything outside it.
+
+    However large the table is, the file stays below some 10 MB: videos and windows are then shown
+    in samples, and the page says so.
+
+    Args:
+        path: the .html file.
+        features: table, record and embeddings; only what the record holds is shown of it.
+        thumbs: crops of some windows, any order; faces without any show their timeline alone.
+        failures: (video, reason) of what could not be read, or only in part.
+    """
+    path = Path(path)
+    page = _environment().get_template("extract.html").render(_context(features, thumbs, failures))
+    with atomic(path) as part:
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
+    return path
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("openmarlin.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plural"] = words.count
+    return environment
+
+
+def _context(
+    features: FeatureTable, thumbs: Sequence[Thumb], failures: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    overview = survey(features.table, thumbs, failures)
+    meta = features.meta
+    model = meta.get("model")
+    shots = [shot for video in overview.shown for face in video.faces for shot in face.shots]
+    return {
+        "overview": overview,
+        "headline": words.headline(overview),
+        "verdict": words.verdict(overview, meta),
+        "facts": words.facts(overview, meta, features.embeddings.shape[1]),
+        "trouble": words.trouble(overview),
+        "model": model if isinstance(model, Mapping) else {},
+        "settings": words.settings(meta),
+        "failures": failures[:MAX_FAILURES],
+        "failures_hidden": max(0, len(failures) - MAX_FAILURES),
+        "max_faces": MAX_FACES,
+        "few_faces": len(overview.faces) <= plots.DISTINCT,
+        "has_mesh": any(shot.strip.dots for shot in shots),
+        **_pictures(features, overview),
+    }
+
+
+def _pictures(features: FeatureTable, overview: Overview) -> dict[str, Any]:
+    """The two plots over all usable windows; None where there is too little to draw."""
+    embeddings = features.embeddings
+    finite = np.all(np.isfinite(embeddings), axis=1)
+    groups = [(face, face.used[finite[face.used]]) for face in overview.faces]
+    groups = [(face, rows) for face, rows in groups if len(rows)]
+    pictures: dict[str, Any] = {"map": None, "similarity": None, "explained": 0.0, "similar": []}
+    if groups:
+        rows = np.concatenate([rows for _, rows in groups])
+        owner = np.repeat([face.number - 1 for face, _ in groups], [len(r) for _, r in groups])
+        plane = principal_plane(embeddings[rows])
+        if plane is not None:
+            colours = [face.colour for face in overview.faces]
+            pictures["map"] = Markup(plots.map_svg(plane, owner, colours))
+            pictures["explained"] = sum(plane.explained)
+    shown = [groups[i] for i in spread(len(groups), MAX_SIMILAR)]
+    if len(shown) > 1:
+        matrix = face_similarity(embeddings, [rows for _, rows in shown])
+        faces = [face for face, _ in shown]
+        labels = [f"{face.short}\u2002\u2002{face.number}" for face in faces]
+        numbers = [str(face.number) for face in faces]
+        pictures["similarity"] = Markup(plots.similarity_svg(matrix, labels, numbers))
+        pictures["similar"] = faces
+        pictures["similarity_note"] = words.similarity(len(faces), len(groups))
+    return pictures

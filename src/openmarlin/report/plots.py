@@ -1,0 +1,180 @@
+"""Pictures drawn with matplotlib, as SVG to be set into a page.
+
+The page's own colours and fonts apply: what should follow the text colour is drawn in a stand-in
+colour that becomes `currentColor`, so one picture suits a light and a dark page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from openmarlin.report.stats import Plane
+
+# Told apart by lightness as well as hue, and legible on white and on near-black.
+_PALETTE = (
+    "#3b82c4", "#e07b39", "#2a9d78", "#c2508f", "#8b6fd6", "#b8921a",
+    "#1fa3b5", "#d1495b", "#7a9a2e", "#9b7653", "#6474e5", "#7d8894",
+)  # fmt: skip
+DISTINCT = len(_PALETTE)
+_MARKERS = "os^Dv"
+_INK = "#010203"  # stand-in for the colour of text
+_POSITIVE, _NEGATIVE = "#3b82c4", "#e07b39"
+_STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
+_VECTOR_POINTS = 1500  # beyond it points are drawn as one image
+
+
+def face_colours(count: int) -> list[str]:
+    """Hex colours of `count` faces: distinct ones while there are enough, then a ramp of hues."""
+    if count <= DISTINCT:
+        return list(_PALETTE[:count])
+    return [_oklch(0.68, 0.13, 260.0 + 270.0 * i / (count - 1)) for i in range(count)]
+
+
+def map_svg(plane: Plane, faces: npt.NDArray[np.intp], colours: Sequence[str]) -> str:
+    """The windows on their principal plane: a point a window, faces (W,) index `colours`.
+
+    A few faces are told apart by marker and number too, and a line follows each through time.
+    """
+    figure, axes = _figure(5.0, 4.4)
+    tint = np.array(colours)[faces]
+    x, y = plane.xy.T
+    if len(colours) > DISTINCT:
+        axes.scatter(x, y, s=9, c=tint, linewidths=0, rasterized=len(x) > _VECTOR_POINTS)
+    else:
+        _draw_paths(axes, x, y, faces, colours)
+    for name, axis, share in zip("xy", (axes.xaxis, axes.yaxis), plane.explained, strict=True):
+        number = 1 if name == "x" else 2
+        axis.set_label_text(f"component {number} ({share:.0%} of variance)")
+    axes.margins(0.08)
+    axes.grid(color=_INK, alpha=0.1, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return _svg(figure, "map")
+
+
+def _draw_paths(
+    axes: Axes,
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    faces: npt.NDArray[np.intp],
+    colours: Sequence[str],
+) -> None:
+    vector = len(x) <= _VECTOR_POINTS
+    for face in np.unique(faces):
+        px, py = x[faces == face], y[faces == face]
+        style = {"color": colours[face], "rasterized": not vector}
+        axes.plot(px, py, linewidth=0.8, alpha=0.35, **style)
+        marker = _MARKERS[face % len(_MARKERS)]
+        axes.plot(px, py, marker, markersize=5.5, markeredgewidth=0, alpha=0.9, **style)
+    for face in np.unique(faces):
+        rows = np.flatnonzero(faces == face)
+        axes.annotate(
+            str(face + 1),
+            (x[rows[0]], y[rows[0]]),
+            (5, 4),
+            textcoords="offset points",
+            color=_INK,
+            weight="bold",
+            size=8,
+        )
+
+
+def similarity_svg(
+    matrix: npt.NDArray[np.float64], rows: Sequence[str], columns: Sequence[str]
+) -> str:
+    """A cosine matrix (F, F) with its labels; the values are written while they fit."""
+    count = len(matrix)
+    figure, axes = _figure(5.0, 4.4)
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.47
+    cells = [corners + np.array([column, row]) for row in range(count) for column in range(count)]
+    tints = [
+        mpl.colors.to_rgba(_POSITIVE if value >= 0 else _NEGATIVE, abs(value) * _STRONGEST)
+        for value in matrix.flat
+    ]
+    axes.add_collection(PolyCollection(cells, facecolors=tints, linewidths=0))
+    axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
+    if count <= DISTINCT:
+        for (row, column), value in np.ndenumerate(matrix):
+            axes.text(column, row, _cosine(value), ha="center", va="center", size=7.5, color=_INK)
+    size = 8.0 if count <= 24 else 5.0
+    axes.set_yticks(range(count), rows, size=size, parse_math=False)
+    axes.set_xticks(range(count), columns, size=size, rotation=0 if count <= 24 else 90)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return _svg(figure, "similarity")
+
+
+def _cosine(value: float) -> str:
+    """Two places, without a leading zero or a minus before nothing: .83, -.07, 0, 1."""
+    text = f"{value:.2f}".replace("0.", ".").replace("-", "−")
+    return {"1.00": "1", "−1.00": "−1", ".00": "0", "−.00": "0"}.get(text, text)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A clear figure of width x height inches with one set of axes, everything in the ink."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    axes.tick_params(colors=_INK, labelsize=8, width=0.6, length=3)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=_INK, size=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[:].set(color=_INK, alpha=0.35, linewidth=0.6)
+    return figure, axes
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element; `name` keeps the ids of several on one page apart."""
+    buffer = io.StringIO()
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "svg.image_inline": True}
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # The browser draws the text, with its own fonts.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing", category=UserWarning)
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Sized by the page; ids made unique, references included.
+    svg = re.sub(r'^<svg[^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+
+
+def _oklch(lightness: float, chroma: float, hue_deg: float) -> str:
+    """Hex sRGB of an OKLCH colour (B. Ottosson, "A perceptual color space", 2020)."""
+    hue = np.deg2rad(hue_deg)
+    a, b = chroma * np.cos(hue), chroma * np.sin(hue)
+    lms = (
+        np.array(
+            [
+                lightness + 0.3963377774 * a + 0.2158037573 * b,
+                lightness - 0.1055613458 * a - 0.0638541728 * b,
+                lightness - 0.0894841775 * a - 1.2914855480 * b,
+            ]
+        )
+        ** 3
+    )
+    to_rgb = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    linear = np.clip(to_rgb @ lms, 0.0, 1.0)
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return mpl.colors.to_hex(srgb)
