@@ -1,0 +1,84 @@
+"""When a frame is shown: repairing broken time stamps, and the nominal rate of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from statistics import fmean, median
+
+MAX_GAP_S = 60.0
+"""A longer pause between two frames counts as a broken time stamp, not as a pause."""
+
+FALLBACK_FPS = 25.0
+"""The rate of a stream that states none and has no time stamps (FFmpeg's default, too)."""
+
+_MAX_FPS = 1000.0
+_TOLERANCE = 0.05
+
+
+class Clock:
+    """Turns raw presentation times into times that always increase.
+
+    A time is kept as it is while it moves forward by at most `MAX_GAP_S`. A missing, repeated,
+    backward or wildly distant one becomes the previous time plus one nominal frame; when the
+    stream then goes on steadily from a new origin (joined recordings, a counter that wrapped),
+    that origin is adopted.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self._period_s = 1.0 / fps
+        self._offset_s = 0.0
+        self._raw_s: float | None = None
+        self._last_s: float | None = None
+
+    def time(self, raw_s: float | None) -> tuple[float, bool]:
+        """The time of the next frame in seconds, and whether it had to be invented."""
+        time_s = None if raw_s is None else self._trusted(raw_s)
+        invented = time_s is None
+        if time_s is None:
+            time_s = 0.0 if self._last_s is None else self._last_s + self._period_s
+        self._raw_s, self._last_s = raw_s, time_s
+        return time_s, invented
+
+    def _trusted(self, raw_s: float) -> float | None:
+        last_s = self._last_s
+        if last_s is None or 0 < raw_s + self._offset_s - last_s <= MAX_GAP_S:
+            return raw_s + self._offset_s
+        if self._raw_s is not None and 0 < raw_s - self._raw_s <= MAX_GAP_S:
+            self._offset_s = last_s - self._raw_s
+            return raw_s + self._offset_s
+        return None
+
+
+def nominal_fps(
+    times_s: Iterable[float], rates: Sequence[Fraction | None], quantum_s: float
+) -> float:
+    """The constant rate that describes a stream best, in frames a second; always positive.
+
+    Containers often lie about the rate of a variable stream, and often round times (Matroska to
+    milliseconds, GIF to hundredths). So a rate the container states is believed when the
+    median step between frames agrees with it within 5 %, or, where rounding alone explains the
+    difference, when the mean step does. Otherwise the rate is one over the median step.
+
+    Args:
+        times_s: presentation times of the first frames, in any order, in seconds.
+        rates: what the container states, the most trusted first.
+        quantum_s: the step to which the container rounds times, in seconds.
+    """
+    stated = [float(rate) for rate in rates if rate and 0 < rate <= _MAX_FPS]
+    ordered = sorted(set(times_s))
+    steps = [after - before for before, after in pairwise(ordered)]
+    if not steps:
+        return stated[0] if stated else FALLBACK_FPS
+    typical, mean = median(steps), fmean(steps)
+    for rate in stated:
+        period = 1.0 / rate
+        rounded = abs(typical - period) <= quantum_s and _agree(mean, period)
+        if rounded or _agree(typical, period):
+            return rate
+    return min(1.0 / typical, _MAX_FPS)
+
+
+def _agree(measured: float, stated: float) -> bool:
+    return abs(measured - stated) <= _TOLERANCE * stated

@@ -1,0 +1,157 @@
+"""From a file to decoded pictures, past whatever is damaged in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from openmarlin.errors import VideoError
+from openmarlin.video.deinterlace import Deinterlacer, Timed, timed
+from openmarlin.video.problems import Problems
+
+MAX_PIXELS = 16384 * 8704
+"""Largest picture that is decoded (a little over 16K); a damaged header may claim any size."""
+
+Packet = av.Packet[VideoStream]
+
+_MAX_FAILURES = 32
+"""Reading stops after so many errors of the container in a row."""
+
+
+def open_video(path: Path, threads: int) -> tuple[InputContainer, VideoStream]:
+    """Open a file and choose its video stream (not a cover picture), ready to decode.
+
+    Raises:
+        VideoError: there is no such file, nothing in it can be read, or it holds no video.
+    """
+    _check_file(path)
+    # Only files: a play list that calls itself .mp4 must not make FFmpeg open addresses.
+    options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+    try:
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except av.FFmpegError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise VideoError(
+            f"{path}: cannot be read as video ({reason}); it is damaged, cut off before its index,"
+            " or not a video: check that it plays"
+        ) from None
+    try:
+        stream = _video_stream(container, path)
+    except VideoError:
+        container.close()
+        raise
+    codec = stream.codec_context
+    codec.options = {"max_pixels": str(MAX_PIXELS)}
+    codec.thread_count = threads
+    codec.thread_type = "SLICE" if threads == 1 else "AUTO"
+    return container, stream
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise VideoError(f"{path}: is a folder; name a video file inside it")
+    if not path.exists():
+        raise VideoError(f"{path}: no such file; check the path")
+    if not path.is_file():
+        raise VideoError(f"{path}: is not a regular file; save the video to disk first")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise VideoError(f"{path}: cannot be opened ({reason}); check its permissions") from None
+    if empty:
+        raise VideoError(f"{path}: the file is empty (0 bytes); copy or download it again")
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    moving = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not moving:
+        held = "only audio" if container.streams.audio else "no video stream"
+        raise VideoError(f"{path}: holds {held}; give a file with a picture")
+    decodable = [stream for stream in moving if stream.codec_context is not None]
+    if not decodable:
+        raise VideoError(
+            f"{path}: its video codec is unknown to this FFmpeg; convert it, for example to H.264"
+        )
+    best = container.streams.best("video")
+    return next((stream for stream in decodable if stream is best), decodable[0])
+
+
+def time_base_of(stream: VideoStream) -> Fraction:
+    """Seconds a unit of the stream's time stamps."""
+    return stream.time_base or Fraction(1, 1000)
+
+
+def packets(container: InputContainer, stream: VideoStream, problems: Problems) -> Iterator[Packet]:
+    """Compressed packets in file order; errors of the container are noted and passed over."""
+    failures = 0
+    while failures < _MAX_FAILURES:
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    failures = 0
+                    yield packet
+            return
+        except av.FFmpegError:
+            failures += 1
+            problems.note("packet")
+
+
+def pictures(feed: Iterable[Packet], stream: VideoStream, problems: Problems) -> Iterator[Timed]:
+    """Decode a stream's packets into pictures in presentation order with their raw times.
+
+    Interlaced pictures are deinterlaced.
+    """
+    time_base = time_base_of(stream)
+    deinterlacer: Deinterlacer | None = None
+    for frame in _decoded(feed, stream, problems):
+        if deinterlacer is None and frame.interlaced_frame:
+            deinterlacer = Deinterlacer(time_base)
+        if deinterlacer is None:
+            yield timed(frame, time_base)
+        else:
+            yield from deinterlacer.push(frame)
+    if deinterlacer is not None:
+        yield from deinterlacer.flush()
+
+
+def _decoded(
+    feed: Iterable[Packet], stream: VideoStream, problems: Problems
+) -> Iterator[av.VideoFrame]:
+    for packet in feed:
+        if packet.is_corrupt:
+            problems.note("frame")
+        yield from _decode(stream, packet, problems)
+    yield from _decode(stream, None, problems)
+
+
+def _decode(
+    stream: VideoStream, packet: Packet | None, problems: Problems
+) -> Iterable[av.VideoFrame]:
+    codec = stream.codec_context
+    try:
+        try:
+            frames = codec.decode(packet)
+        except av.BlockingIOError:  # the decoder is stuck on an earlier error: start it afresh
+            codec.flush_buffers()
+            frames = codec.decode(packet)
+    except av.EOFError:
+        return ()
+    except av.FFmpegError:
+        problems.note("packet")
+        return ()
+    for frame in frames:
+        if frame.is_corrupt:
+            problems.note("frame")
+    return frames
