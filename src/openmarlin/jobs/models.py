@@ -11,8 +11,8 @@ def models() -> Table:
     """The catalogue as a table for the terminal."""
     table = Table(
         Column("name", no_wrap=True),
-        Column("features", justify="right"),
-        Column("encoder", justify="right"),
+        Column("width", justify="right"),
+        Column("size", justify="right", no_wrap=True),
         Column("weights", no_wrap=True),
         Column("licence", no_wrap=True),
         caption="Released weights are fetched from the Hugging Face hub when named, and cached. "
@@ -25,7 +25,7 @@ def models() -> Table:
         table.add_row(
             model.name,
             str(model.width),
-            f"{model.encoder_parameters / 1e6:.1f} M",
+            f"{model.encoder_parameters / 1e6:.0f} M",
             weights,
             model.licence or "-",
         )

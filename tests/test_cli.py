@@ -1,0 +1,96 @@
+"""The command line: its surface, its speed to start, and one line for what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "cv2", "openvino", "av", "matplotlib", "transformers", "pyarrow")
+
+OPTIONS = {
+    "extract": {
+        *("--out", "--model", "--faces", "--precropped", "--align", "--rate", "--stride"),
+        *("--tail", "--tokens", "--precision", "--backend", "--batch", "--workers", "--resume"),
+        *("--overwrite", "--limit-seconds", "--help"),
+    },
+    "models": {"--help"},
+    "doctor": {"--help"},
+}
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "openmarlin", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("code", ["import openmarlin", "import openmarlin.cli"])
+def test_importing_is_light(code: str) -> None:
+    program = f"{code}\nimport sys, json\nprint(json.dumps(list(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not set(json.loads(result.stdout)) & set(HEAVY)
+
+
+def test_version_and_help() -> None:
+    assert _run("--version").stdout.startswith("openmarlin ")
+    shown = _run("--help")
+    assert shown.returncode == 0
+    for verb in OPTIONS:
+        assert verb in shown.stdout
+
+
+def test_surface_is_frozen() -> None:
+    """Whoever changes an option changes this list too, and the changelog."""
+    import typer
+
+    from openmarlin.cli import app
+
+    commands = typer.main.get_command(app).commands
+    found = {
+        name: {option for param in command.params for option in param.opts if option[:2] == "--"}
+        | {"--help"}
+        for name, command in commands.items()
+    }
+    assert found == OPTIONS
+
+
+def test_python_and_command_line_have_the_same_arguments() -> None:
+    import inspect
+
+    from openmarlin import cli
+    from openmarlin.jobs.extract import extract
+
+    python = inspect.signature(extract).parameters
+    command = inspect.signature(cli.extract).parameters
+    assert set(python) - set(command) == {"progress"}
+    assert set(command) <= set(python)
+    for name in set(command) - {"out"}:
+        assert command[name].default == python[name].default, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("extract", "/no/such.mp4", "--out", "/tmp/x"), 2),
+        (("extract",), 2),
+        (("fly",), 2),
+        (("extract", "a.mp4", "--out", "b", "--tail", "cut"), 2),
+    ],
+)
+def test_wrong_requests_exit_with_2_and_no_traceback(arguments: tuple[str, ...], code: int) -> None:
+    result = _run(*arguments)
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
+    assert result.stderr.strip()
+
+
+def test_unknown_attribute() -> None:
+    import openmarlin
+
+    with pytest.raises(AttributeError, match="nothing"):
+        openmarlin.nothing  # noqa: B018
+    assert {"extract", "load"} <= set(dir(openmarlin))
