@@ -1,37 +1,231 @@
-"""Loading and saving models."""
+"""Loading models from anywhere.
+
+Nothing is unpickled, and every tensor is accounted for: a model is exactly what its file says, or
+there is an error that says in one paragraph what does not fit.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, overload
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, overload
 
 import torch
 
 from openmarlin.errors import ModelError
+from openmarlin.model import hub
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.checkpoints import CONFIG, Tensors, read, read_json
+from openmarlin.model.convert import from_authors
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.zoo import PRESETS, ModelConfig
+from openmarlin.model.hf_videomae import from_transformers
+from openmarlin.model.layers import sinusoid_table
+from openmarlin.model.zoo import PRESETS, RELEASED, ModelConfig
+
+Part = Literal["encoder", "full"]
+Source = str | os.PathLike[str]
+
+MODEL_TYPE = "openmarlin"
+"""What `model_type` says in the config.json of our own folders."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def build(config: ModelConfig, part: str) -> Encoder | Autoencoder:
-    """Untrained weights that are the same on every call."""
-    generator = torch.Generator().manual_seed(0)
-    return Encoder(config, generator) if part == "encoder" else Autoencoder(config, generator)
+_ENCODER = ("encoder.",)
+_FULL = ("encoder.", "decoder.", "enc_dec_proj.")
+_KNOWN = (*_FULL, "discriminator.")
 
 
 @overload
 def load(
-    source: str, part: Literal["encoder"] = ..., *, device: str = ..., precision: str = ...
+    source: Source,
+    part: Literal["encoder"] = ...,
+    *,
+    device: str | torch.device = ...,
+    precision: str = ...,
+    frames: int | None = ...,
+    image_size: int | None = ...,
+    offline: bool | None = ...,
 ) -> Encoder: ...
 @overload
 def load(
-    source: str, part: Literal["full"], *, device: str = ..., precision: str = ...
+    source: Source,
+    part: Literal["full"],
+    *,
+    device: str | torch.device = ...,
+    precision: str = ...,
+    frames: int | None = ...,
+    image_size: int | None = ...,
+    offline: bool | None = ...,
 ) -> Autoencoder: ...
 def load(
-    source: str, part: str = "encoder", *, device: str = "cpu", precision: str = "fp32"
+    source: Source,
+    part: Part = "encoder",
+    *,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    frames: int | None = None,
+    image_size: int | None = None,
+    offline: bool | None = None,
 ) -> Encoder | Autoencoder:
-    """A model in evaluation mode."""
-    if source not in PRESETS:
-        raise ModelError(f"no model '{source}'")
-    return build(PRESETS[source], part).to(device=device, dtype=_DTYPES[precision]).eval()
+    """A model in evaluation mode.
+
+    Args:
+        source: a preset ("tiny", "small", "base", "large": untrained, the same weights on every
+            call), a released name ("marlin_vit_base_ytf", ...: fetched once), a folder (ours, or of
+            transformers' VideoMAE), or a file (MARLIN's .pt or .ckpt, VideoMAE's .pth,
+            safetensors).
+        part: "encoder", or "full" for the whole autoencoder.
+        device: where to.
+        precision: of weights and arithmetic, "fp32" or "bf16".
+        frames: frames a clip, where other than trained. The table of positions is then computed
+            anew over the new flattened index (as for `image_size`).
+        image_size: pixels, where other than trained.
+        offline: fetch nothing; HF_HUB_OFFLINE decides where it is None.
+
+    Raises:
+        ModelError: there is no such model, or it is not what it should be.
+    """
+    if part not in ("encoder", "full"):
+        raise ModelError(f"part '{part}' does not exist: choose encoder or full")
+    if precision not in _DTYPES:
+        raise ModelError(f"precision '{precision}' does not exist: choose {' or '.join(_DTYPES)}")
+    asked = {"frames": frames, "image_size": image_size}
+    sizes = {name: size for name, size in asked.items() if size is not None}
+    name = os.fspath(source)
+    if name in PRESETS:
+        model = _untrained(PRESETS[name].changed(**sizes), part)
+    else:
+        path = _locate(name, part, offline)
+        config, state = _open(path, name)
+        model = _assemble(config, state, part, sizes, where=str(path))
+    try:
+        return model.to(device=device, dtype=_DTYPES[precision]).eval()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"device '{device}' cannot be used: {reason}") from error
+
+
+def tensors(model: Encoder | Autoencoder) -> Tensors:
+    """The model's tensors on the CPU, under the names they have in files."""
+    prefix = "encoder." if isinstance(model, Encoder) else ""
+    return {prefix + name: t.detach().cpu() for name, t in model.state_dict().items()}
+
+
+def weights_sha256(model: Encoder | Autoencoder) -> str:
+    """SHA-256 over names, types, shapes and values: the same for the same weights from any file."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors(model).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _untrained(config: ModelConfig, part: Part) -> Encoder | Autoencoder:
+    generator = torch.Generator().manual_seed(0)
+    if part == "encoder":
+        return Encoder(config.encoder_alone(), generator)
+    return Autoencoder(config, generator)
+
+
+def _locate(name: str, part: Part, offline: bool | None) -> Path:
+    if name in RELEASED:
+        return hub.fetch(RELEASED[name], part, offline=offline)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise ModelError(
+            f"there is no model '{name}': it is neither a file nor a folder, nor one of "
+            f"{', '.join((*PRESETS, *RELEASED))}"
+        )
+    return path
+
+
+def _open(path: Path, name: str) -> tuple[ModelConfig, Tensors]:
+    """Config and tensors under our names, of whatever kind of model is at `path`."""
+    state = read(path)
+    settings = read_json(path / CONFIG) if path.is_dir() else {}
+    kind = settings.pop("model_type", None)
+    if kind == MODEL_TYPE:
+        return ModelConfig.of(settings, where=f"the model of {path / CONFIG}"), state
+    try:
+        if kind == "videomae":
+            config, state = from_transformers(state, settings, _preprocessing(path))
+        else:
+            config, state = from_authors(state)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    released = RELEASED.get(name) or RELEASED.get(path.name.split(".")[0])
+    if released is not None:
+        source = released.page if name in RELEASED else str(path)
+        return config.changed(name=released.name, source=source, licence=released.licence), state
+    return config.changed(name=path.stem, source=str(path)), state
+
+
+def _preprocessing(folder: Path) -> dict[str, Any]:
+    for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
+        if content := read_json(folder / name):
+            return content
+    return {}
+
+
+def _assemble(
+    config: ModelConfig, state: Tensors, part: Part, sizes: Mapping[str, int], where: str
+) -> Encoder | Autoencoder:
+    if part == "full" and "decoder.mask_token" not in state:
+        raise ModelError(
+            f"{where} holds an encoder alone, without the decoder that part='full' asks for: use "
+            "part='encoder', or a file of the whole model (.full.pt)"
+        )
+    config = config if part == "full" else config.encoder_alone()
+    kept = _FULL if part == "full" else _ENCODER
+    state = {k: t for k, t in state.items() if k.startswith(kept) or not k.startswith(_KNOWN)}
+    model = _shell(config, part)
+    _check(state, model, where)
+    if sizes:
+        model = _shell(config.changed(**sizes), part)
+        state = {name: _resized(name, tensor, model.config) for name, tensor in state.items()}
+    prefix = "encoder." if part == "encoder" else ""
+    model.load_state_dict({k.removeprefix(prefix): t for k, t in state.items()}, assign=True)
+    return model
+
+
+def _shell(config: ModelConfig, part: Part) -> Encoder | Autoencoder:
+    with torch.device("meta"):
+        return Autoencoder(config) if part == "full" else Encoder(config)
+
+
+def _resized(name: str, tensor: torch.Tensor, config: ModelConfig) -> torch.Tensor:
+    if name.endswith("pos_embedding.emb") and tensor.shape[1] != config.n_tokens:
+        return sinusoid_table(config.n_tokens, tensor.shape[2])
+    return tensor
+
+
+def _check(state: Tensors, model: Encoder | Autoencoder, where: str) -> None:
+    prefix = "encoder." if isinstance(model, Encoder) else ""
+    wanted = {prefix + name: tuple(t.shape) for name, t in model.state_dict().items()}
+    got = {name: tuple(t.shape) for name, t in state.items()}
+    missing = [name for name in wanted if name not in got]
+    unexpected = [name for name in got if name not in wanted]
+    odd = [
+        f"{name} is {got[name]}, not {shape}"
+        for name, shape in wanted.items()
+        if name in got and got[name] != shape
+    ]
+    if not (missing or unexpected or odd):
+        return
+    faults = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", odd))
+        if names
+    ]
+    hint = (
+        "weights and config belong to different models"
+        if odd
+        else "the file is incomplete"
+        if missing and not unexpected
+        else "the file is of another kind or version of model"
+    )
+    raise ModelError(
+        f"{where} does not fit a model of width {model.config.width} and depth "
+        f"{model.config.depth}: of {len(wanted)} tensors, {'; '.join(faults)}; {hint}"
+    )

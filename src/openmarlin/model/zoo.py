@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from openmarlin.errors import ModelError
 
 
 class ModelConfig(BaseModel):
@@ -63,13 +67,50 @@ class ModelConfig(BaseModel):
         return 3 * self.tubelet * self.patch * self.patch
 
     @property
-    def has_decoder(self) -> bool:
-        """Whether the config describes the whole autoencoder or the encoder alone."""
-        return self.decoder_width is not None
+    def encoder_parameters(self) -> int:
+        """Values in the encoder, its frozen position table included."""
+        D = self.width
+        embedding = self.cube_values * D + D
+        return embedding + self.n_tokens * D + self.depth * self._block(D) + 2 * D
+
+    @property
+    def decoder_parameters(self) -> int:
+        """Values in the decoder, its frozen position table included; 0 without one."""
+        if self.decoder_width is None or self.decoder_depth is None:
+            return 0
+        D, P = self.decoder_width, self.cube_values
+        return D + self.n_tokens * D + self.decoder_depth * self._block(D) + 2 * D + P * D + P
+
+    def _block(self, D: int) -> int:
+        hidden = round(D * self.mlp_ratio)
+        return 4 * D * D + 2 * D * hidden + hidden + 8 * D
+
+    def encoder_alone(self) -> ModelConfig:
+        """The same without a decoder."""
+        return self.changed(decoder_width=None, decoder_depth=None, decoder_heads=None)
 
     def changed(self, **fields: Any) -> ModelConfig:
-        """A validated copy with some fields replaced."""
-        return ModelConfig.model_validate({**self.model_dump(), **fields})
+        """A copy with some fields replaced.
+
+        Raises:
+            ModelError: the fields do not fit together.
+        """
+        return ModelConfig.of({**self.model_dump(), **fields}, where=f"model '{self.name}'")
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], *, where: str) -> ModelConfig:
+        """A config from untrusted fields; pydantic's report becomes one line.
+
+        Raises:
+            ModelError: a field is unknown, missing or wrong, or they do not fit together.
+        """
+        try:
+            return cls.model_validate(dict(fields))
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()
+            )
+            raise ModelError(f"{where} cannot be built: {faults}") from None
 
 
 def _preset(name: str, encoder: tuple[int, int, int], decoder: tuple[int, int, int]) -> ModelConfig:
@@ -94,3 +135,77 @@ PRESETS: dict[str, ModelConfig] = {
         _preset("large", (1024, 24, 16), (512, 12, 8)),
     )
 }
+
+
+@dataclass(frozen=True)
+class Released:
+    """Weights published by the authors of MARLIN. Nothing of them is part of this project."""
+
+    name: str
+    preset: str
+    trained_on: str = "YouTube Faces"
+    licence: str = "CC-BY-NC-4.0"
+
+    @property
+    def config(self) -> ModelConfig:
+        """The shape of the model, and where it comes from."""
+        return PRESETS[self.preset].changed(
+            name=self.name, trained=True, source=self.page, licence=self.licence
+        )
+
+    @property
+    def repo(self) -> str:
+        """The hub repository that holds the encoder as safetensors."""
+        return f"ControlNet/{self.name}"
+
+    @property
+    def page(self) -> str:
+        """Where a person reads about it."""
+        return f"https://huggingface.co/{self.repo}"
+
+    @property
+    def full_url(self) -> str:
+        """The whole autoencoder, which only stands beside the authors' code."""
+        place = "https://github.com/ControlNet/MARLIN/releases/download/model_v1"
+        return f"{place}/{self.name}.full.pt"
+
+
+RELEASED: dict[str, Released] = {
+    f"marlin_vit_{size}_ytf": Released(f"marlin_vit_{size}_ytf", size)
+    for size in ("small", "base", "large")
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One line of the catalogue: a name that `load` understands."""
+
+    name: str
+    width: int
+    encoder_parameters: int
+    download_mb: float
+    """Of the encoder; 0 where nothing is fetched."""
+    trained_on: str
+    licence: str
+    source: str
+
+
+def catalogue() -> list[Listing]:
+    """Every name that `load` understands, the presets first."""
+    presets = [
+        Listing(c.name, c.width, c.encoder_parameters, 0.0, "", "", c.source)
+        for c in PRESETS.values()
+    ]
+    released = [
+        Listing(
+            r.name,
+            r.config.width,
+            r.config.encoder_parameters,
+            round(r.config.encoder_parameters * 4 / 1e6, 1),
+            r.trained_on,
+            r.licence,
+            r.page,
+        )
+        for r in RELEASED.values()
+    ]
+    return presets + released

@@ -1,0 +1,123 @@
+"""Tensors out of files, without ever running what a file says.
+
+`read` gives names and tensors as they stand in a file; what the names mean is `convert`'s matter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from openmarlin.errors import ModelError
+
+Tensors = dict[str, Tensor]
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+_FOLDER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
+_NESTS = ("state_dict", "model", "module")  # Lightning; VideoMAE; DeepSpeed
+
+
+def read(path: Path) -> Tensors:
+    """The float32 tensors of a model folder or a checkpoint file, by name.
+
+    Raises:
+        ModelError: it is missing, damaged, holds pickled code, or is not a checkpoint.
+    """
+    if path.is_dir():
+        path = _weights_in(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except FileNotFoundError:
+        raise ModelError(f"{path} does not exist") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if start[8:] == b"{":
+        content = _read_safetensors(path)
+    elif start.startswith((b"PK", b"\x80")):
+        content = _read_torch(path)
+    else:
+        raise ModelError(
+            f"{path} is not a checkpoint: it is neither a safetensors nor a torch file; "
+            "look at what was downloaded or saved there"
+        )
+    return _state_in(content, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is no such file.
+
+    Raises:
+        ModelError: the file is not a JSON object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not a JSON object")
+    return content
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in _FOLDER_WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError(
+        f"folder {folder} holds no model: none of {', '.join(_FOLDER_WEIGHTS)} is in it"
+    )
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        # Original VideoMAE files hold their command line in a Namespace, which runs no code.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if culprit is None:
+            raise _damaged(path, error) from error
+        raise ModelError(
+            f"{path} holds pickled code ({culprit[1]}), which is never run here: open it where it "
+            "comes from and save the tensors alone, torch.save(model.state_dict(), path)"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ModelError:
+    reason = str(error).strip().split("\n")[0][:120]
+    return ModelError(f"{path} is damaged or cut short ({reason}); copy or download it again")
+
+
+def _state_in(content: Any, path: Path) -> Tensors:
+    for nest in _NESTS:
+        if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
+            content = content[nest]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise ModelError(f"{path} is not a model: it holds no named tensors")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ModelError(f"{path} is not a model: {name!r} in it is not a tensor")
+    return {name: tensor.to(torch.float32) for name, tensor in content.items()}

@@ -1,0 +1,137 @@
+"""What a checkpoint of MARLIN's or VideoMAE's authors holds, under our names.
+
+Our names are MARLIN's: encoder.*, decoder.*, enc_dec_proj.*. VideoMAE's pre-training files differ
+in names, in the order of the pixels in a predicted cube, and do not hold the positions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+from torch import Tensor
+
+from openmarlin.errors import ModelError
+from openmarlin.model.checkpoints import Tensors
+from openmarlin.model.layers import sinusoid_table
+from openmarlin.model.zoo import ModelConfig
+
+_EMBEDDING = "encoder.patch_embedding.projection.weight"
+_HEAD_WIDTH = 64  # of one attention head, in every released MARLIN and VideoMAE model
+
+_VIDEOMAE_NAMES = (
+    (r"^mask_token$", "decoder.mask_token"),
+    (r"^encoder_to_decoder\.", "enc_dec_proj."),
+    (r"^encoder\.patch_embed\.proj\.", "encoder.patch_embedding.projection."),
+    (r"\.mlp\.fc1\.", ".mlp.layers.0.linear."),
+    (r"\.mlp\.fc2\.", ".mlp.layers.1.linear."),
+)
+
+
+def from_authors(state: Tensors) -> tuple[ModelConfig, Tensors]:
+    """A state as MARLIN (.pt, .ckpt, hub) or VideoMAE (.pth) save it -> its config, and it as ours.
+
+    Raises:
+        ModelError: the tensors are of no known model.
+    """
+    if "encoder.patch_embed.proj.weight" in state:
+        return _from_videomae(state)
+    if any(name.startswith("marlin.") for name in state):  # the hub's wrapper
+        state = {name.removeprefix("marlin."): tensor for name, tensor in state.items()}
+    if _EMBEDDING.removeprefix("encoder.") in state:  # an encoder saved by itself
+        state = {f"encoder.{name}": tensor for name, tensor in state.items()}
+    return infer_config(state), state
+
+
+def _from_videomae(state: Tensors) -> tuple[ModelConfig, Tensors]:
+    ours: Tensors = {}
+    for name, tensor in state.items():
+        for pattern, replacement in _VIDEOMAE_NAMES:
+            name = re.sub(pattern, replacement, name)
+        ours[name] = tensor
+    config = infer_config(ours).changed(layer_norm_eps=1e-6)
+    return config, finish_videomae(ours, config)
+
+
+def finish_videomae(state: Tensors, config: ModelConfig) -> Tensors:
+    """What VideoMAE's tensors lack under our names: the positions, and our order of pixels."""
+    state = {name: permute_head(name, t, config, to_ours=True) for name, t in state.items()}
+    widths = {"encoder": config.width, "decoder": config.decoder_width}
+    for part, width in widths.items():
+        if width is not None:
+            table = sinusoid_table(config.n_tokens, width, torch.float64)
+            state[f"{part}.pos_embedding.emb"] = table
+    return state
+
+
+def permute_head(name: str, tensor: Tensor, config: ModelConfig, *, to_ours: bool) -> Tensor:
+    """Reorders what the decoder's head predicts; other tensors pass.
+
+    VideoMAE orders the values of a cube as (t, h, w, c), we as (c, t, h, w).
+    """
+    if not name.startswith("decoder.head.") or tensor.shape[0] != config.cube_values:
+        return tensor
+    cube = (config.tubelet, config.patch, config.patch)
+    x = tensor.reshape(*cube, 3, -1) if to_ours else tensor.reshape(3, *cube, -1)
+    x = x.movedim(3, 0) if to_ours else x.movedim(0, 3)
+    return x.reshape(tensor.shape)
+
+
+def infer_config(state: Tensors) -> ModelConfig:
+    """The config of a state under our names, from the shapes in it.
+
+    Heads are as wide as in all released models. The positions tell how many tokens a clip has;
+    frames of 224 px are assumed, or clips of 16 frames where that is impossible.
+
+    Raises:
+        ModelError: the tensors are of no known model.
+    """
+    embedding = state.get(_EMBEDDING)
+    if embedding is None or embedding.ndim != 5:
+        names = ", ".join(list(state)[:3])
+        raise ModelError(
+            "it is not a MARLIN or VideoMAE pre-training checkpoint: there is no "
+            f"{_EMBEDDING} among its {len(state)} tensors ({names}, ...); of a transformers model "
+            "give the folder"
+        )
+    width, _, tubelet, patch, _ = embedding.shape
+    fields = _infer_part(state, "encoder", width)
+    fields["mlp_ratio"] = _infer_mlp_ratio(state, width)
+    if "decoder.mask_token" in state:
+        decoder = _infer_part(state, "decoder", state["decoder.mask_token"].shape[-1])
+        fields |= {f"decoder_{name}": value for name, value in decoder.items()}
+    fields |= _infer_sizes(state, tubelet, patch)
+    return ModelConfig.of(fields | {"trained": True}, where="the model these tensors are of")
+
+
+def _infer_part(state: Tensors, part: str, width: int) -> dict[str, float]:
+    if width % _HEAD_WIDTH:
+        raise ModelError(
+            f"it has an unknown layout: {part} width {width} is not a multiple of {_HEAD_WIDTH}, "
+            "so the number of attention heads cannot be told"
+        )
+    blocks = {name.split(".")[2] for name in state if name.startswith(f"{part}.blocks.")}
+    return {"width": width, "depth": len(blocks), "heads": width // _HEAD_WIDTH}
+
+
+def _infer_mlp_ratio(state: Tensors, width: int) -> float:
+    first = state.get("encoder.blocks.0.mlp.layers.0.linear.bias")
+    return 4.0 if first is None else len(first) / width
+
+
+def _infer_sizes(state: Tensors, tubelet: int, patch: int) -> dict[str, int]:
+    sizes = {"tubelet": tubelet, "patch": patch, "frames": 16, "image_size": 224}
+    table = state.get("encoder.pos_embedding.emb")
+    if table is None:
+        return sizes
+    tokens = table.shape[1]
+    steps, rest = divmod(tokens, (224 // patch) ** 2)
+    if 224 % patch == 0 and steps and not rest:
+        return sizes | {"frames": steps * tubelet}
+    side = math.isqrt(tokens // max(1, 16 // tubelet))
+    if (16 // tubelet) * side * side == tokens:
+        return sizes | {"image_size": side * patch}
+    raise ModelError(
+        f"it has an unknown layout: {tokens} positions are neither frames of 224 px nor clips of 16"
+    )

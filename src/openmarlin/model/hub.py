@@ -1,0 +1,160 @@
+"""The released weights: fetched once, on demand, never without being asked for by name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+from openmarlin.console import console
+from openmarlin.errors import ModelError
+from openmarlin.model.zoo import Released
+
+_TIMEOUT_S = 30
+_CHUNK = 1 << 20
+_TRUE = {"1", "on", "yes", "true"}
+_shown: set[str] = set()
+
+
+def fetch(released: Released, part: str = "encoder", *, offline: bool | None = None) -> Path:
+    """The file with released weights, from the local cache or else from where they are published.
+
+    Args:
+        released: which.
+        part: "encoder" (from the Hugging Face hub) or "full" (from the authors' release page).
+        offline: use the cache only; HF_HUB_OFFLINE decides where it is None.
+
+    Raises:
+        ModelError: they are not in the cache, and cannot or may not be fetched.
+    """
+    if offline is None:
+        offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+    path = _cached(released, part)
+    if path is None:
+        if offline:
+            raise ModelError(
+                f"{released.name} ({part}) is not in the cache and this is offline: load it once "
+                f"with a connection, or fetch {_url(released, part)} elsewhere and load that file"
+            )
+        path = _from_hub(released) if part == "encoder" else _from_release(released)
+    _show_licence(released)
+    return path
+
+
+def clean_cache(released: Released) -> int:
+    """Deletes what `fetch` has kept of one model; returns the bytes set free."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    full = _release_path(released)
+    freed = sum(f.stat().st_size for f in (full, _partial(full)) if f.exists())
+    full.unlink(missing_ok=True)
+    _partial(full).unlink(missing_ok=True)
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        return freed
+    for repo in repos:
+        if repo.repo_id == released.repo:
+            freed += repo.size_on_disk
+            shutil.rmtree(repo.repo_path)
+    return freed
+
+
+def _cached(released: Released, part: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    if part == "full":
+        path = _release_path(released)
+        return path if path.is_file() else None
+    found = try_to_load_from_cache(released.repo, "model.safetensors")
+    return Path(found) if isinstance(found, str) else None
+
+
+def _from_hub(released: Released) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        path = Path(hf_hub_download(released.repo, "model.safetensors"))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise _unreachable(released, "encoder", error) from error
+    # The hub keeps a large file under its SHA-256, which so can be checked.
+    blob = path.resolve()
+    if len(blob.name) == 64 and _sha256(blob) != blob.name:
+        blob.unlink()
+        raise ModelError(f"{released.name} was damaged on its way (wrong SHA-256); try again")
+    return path
+
+
+def _from_release(released: Released) -> Path:
+    path = _release_path(released)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        download(released.full_url, path)
+    except (urllib.error.URLError, HTTPException, OSError) as error:
+        raise _unreachable(released, "full", error) from error
+    return path
+
+
+def download(url: str, path: Path) -> None:
+    """Fetches a file; what an interrupted earlier call has got is kept and continued.
+
+    Raises:
+        OSError: the place cannot be reached, or the file did not arrive whole.
+    """
+    partial = _partial(path)
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+        resumed = answer.status == 206
+        expected = int(answer.headers.get("Content-Length", 0)) + (have if resumed else 0)
+        with partial.open("ab" if resumed else "wb") as file:
+            shutil.copyfileobj(answer, file, _CHUNK)
+    got = partial.stat().st_size
+    if got < expected:
+        raise OSError(f"{got} of {expected} bytes arrived")
+    partial.replace(path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _release_path(released: Released) -> Path:
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(HF_HOME) / "openmarlin" / f"{released.name}.full.pt"
+
+
+def _url(released: Released, part: str) -> str:
+    if part == "full":
+        return released.full_url
+    return f"{released.page}/resolve/main/model.safetensors"
+
+
+def _unreachable(released: Released, part: str, error: Exception) -> ModelError:
+    reason = str(error).strip().split("\n")[0][:160] or type(error).__name__
+    return ModelError(
+        f"{released.name} ({part}) cannot be fetched ({reason}): try again with a connection, or "
+        f"fetch {_url(released, part)} elsewhere and load that file"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _show_licence(released: Released) -> None:
+    if released.name in _shown:
+        return
+    _shown.add(released.name)
+    console.print(
+        f"{released.name}: weights by the authors of MARLIN, licence {released.licence} "
+        f"(non-commercial use only), {released.page}"
+    )
