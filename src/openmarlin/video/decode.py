@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 from av.container import InputContainer
@@ -18,7 +19,7 @@ from openmarlin.video.problems import Problems
 MAX_PIXELS = 16384 * 8704
 """Largest picture that is decoded (a little over 16K); a damaged header may claim any size."""
 
-Packet = av.Packet[VideoStream]
+Packet: TypeAlias = "av.Packet[VideoStream]"
 
 _MAX_FAILURES = 32
 """Reading stops after so many errors of the container in a row."""
