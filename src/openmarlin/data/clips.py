@@ -22,6 +22,9 @@ from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
 from openmarlin.video.reader import Frame, VideoReader
 from openmarlin.video.windows import Window, WindowStream, needs_tick, ticks
 
+FOLLOW_S = 0.2
+"""Faces are looked for at least so often, or they could not be followed."""
+
 MIN_SEEN = 0.5
 """A face belongs to a window when it is seen in at least this share of the window's real frames."""
 
@@ -52,7 +55,7 @@ class ClipReader:
         frames: frames a clip.
 
     Attributes:
-        problems: what was damaged in the file, filled while reading.
+        problems: what was damaged in the file, known when the iteration ends.
         seconds: how much of the video has been read.
     """
 
@@ -72,8 +75,10 @@ class ClipReader:
 
     def __iter__(self) -> Iterator[FaceClip]:
         with VideoReader(self.path) as reader:
-            self.problems = reader.problems
-            yield from self._clips(reader)
+            try:
+                yield from self._clips(reader)
+            finally:
+                self.problems = reader.problems
 
     def _clips(self, reader: VideoReader) -> Iterator[FaceClip]:
         """Join the two clocks: windows count every tick, faces are looked for on some of them."""
@@ -83,12 +88,13 @@ class ClipReader:
         held: dict[int, tuple[float, dict[int, FaceCrop]]] = {}
         counted = 0
         for tick, time_s, crops in self._faces(self._wanted_ticks(reader)):
-            held[tick] = time_s, {crop.track: crop for crop in crops}
+            if needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail):
+                held[tick] = time_s, {crop.track: crop for crop in crops}
             for past in range(counted, tick + 1):
                 for window in stream.push(past):
                     yield from self._window_clips(window, held, seconds_a_tick)
             counted = tick + 1
-            for old in [t for t in held if t < tick - self.frames * s.rate]:
+            for old in [t for t in held if t < stream.keep_from]:
                 del held[old]
         for past in range(counted, self._n_ticks):
             for window in stream.push(past):
@@ -106,9 +112,10 @@ class ClipReader:
             self.seconds = item[1].time_s - first_s
             return s.limit_seconds is None or self.seconds < s.limit_seconds
 
+        step = _tracking_step(s.rate, reader.info.fps)
         for tick, frame in takewhile(in_time, ticks(reader, reader.info.fps)):
             self._n_ticks = tick + 1
-            if needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail):
+            if tick % step == 0 or needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail):
                 yield tick, frame
 
     def _faces(
@@ -147,6 +154,13 @@ class ClipReader:
             clips = clips[: 1 if self.settings.faces == "largest" else self.settings.faces]
         clips.sort(key=lambda clip: clip.row.face)
         return clips or [FaceClip(WindowRow(**span))]
+
+
+def _tracking_step(rate: int, fps: float) -> int:
+    """Ticks from one look at the faces to the next: at a low sampling rate they are followed in
+    between, or nobody could be told from another. The largest divisor of `rate` that is short."""
+    longest = max(1, int(FOLLOW_S * fps))
+    return max(step for step in range(1, min(rate, longest) + 1) if rate % step == 0)
 
 
 def _face_clip(
