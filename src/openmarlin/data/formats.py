@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,9 @@ from openmarlin.errors import InputError
 from openmarlin.files import atomic
 
 Meta = dict[str, Any]
+
+# What reading a damaged or foreign file can raise.
+_UNREADABLE = (pa.ArrowException, BadZipFile, EOFError, KeyError, OSError, ValueError, zlib.error)
 _META_KEY = b"openmarlin"
 
 
@@ -44,7 +49,7 @@ def read(path: Path) -> tuple[pa.Table, Meta]:
         raise InputError(f"no features at {path}: the file does not exist")
     try:
         return reader(path)
-    except (pa.ArrowException, KeyError, ValueError, OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{path} is not a features table: {first_line(error)}") from error
 
 

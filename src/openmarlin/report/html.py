@@ -19,7 +19,7 @@ from openmarlin.report.overview import MAX_FACES, Overview, survey
 from openmarlin.report.stats import face_similarity, principal_plane
 from openmarlin.report.strips import spread
 
-MAX_SIMILAR = 48  # faces in the similarity matrix
+MAX_SIMILAR = 24  # faces in the similarity matrix
 MAX_FAILURES = 200
 
 
@@ -115,7 +115,7 @@ def _pictures(features: FeatureTable, overview: Overview) -> dict[str, Any]:
     finite = np.all(np.isfinite(embeddings), axis=1)
     groups = [(face, face.used[finite[face.used]]) for face in overview.faces]
     groups = [(face, rows) for face, rows in groups if len(rows)]
-    pictures: dict[str, Any] = {"map": None, "similarity": None, "explained": 0.0, "similar": []}
+    pictures: dict[str, Any] = {"map": None, "similarity": None, "explained": "", "similar": []}
     if groups:
         rows = np.concatenate([rows for _, rows in groups])
         owner = np.repeat([face.number - 1 for face, _ in groups], [len(r) for _, r in groups])
@@ -123,7 +123,7 @@ def _pictures(features: FeatureTable, overview: Overview) -> dict[str, Any]:
         if plane is not None:
             colours = [face.colour for face in overview.faces]
             pictures["map"] = Markup(plots.map_svg(plane, owner, colours))
-            pictures["explained"] = sum(plane.explained)
+            pictures["explained"] = plots.percent(sum(plane.explained))
     shown = [groups[i] for i in spread(len(groups), MAX_SIMILAR)]
     if len(shown) > 1:
         matrix = face_similarity(embeddings, [rows for _, rows in shown])

@@ -25,7 +25,7 @@ MAX_FACES = 8  # of one video
 MAX_STRIPS = 160  # of the whole report
 MAX_STRIPS_A_FACE = 12
 MAX_CROPS_A_STRIP = 8
-MAX_CROPS = 640
+MAX_CROPS = 512
 
 Rows = npt.NDArray[np.intp]
 Columns = dict[str, npt.NDArray[Any]]

@@ -29,6 +29,7 @@ _PALETTE = (
 )  # fmt: skip
 DISTINCT = len(_PALETTE)
 _MARKERS = "os^Dv"
+_NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 _INK = "#010203"  # stand-in for the colour of text
 _POSITIVE, _NEGATIVE = "#3b82c4", "#e07b39"
 _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
@@ -47,7 +48,7 @@ def map_svg(plane: Plane, faces: npt.NDArray[np.intp], colours: Sequence[str]) -
 
     A few faces are told apart by marker and number too, and a line follows each through time.
     """
-    figure, axes = _figure(5.0, 4.4)
+    figure, axes = _figure(4.4, 4.0)
     tint = np.array(colours)[faces]
     x, y = plane.xy.T
     if len(colours) > DISTINCT:
@@ -56,11 +57,16 @@ def map_svg(plane: Plane, faces: npt.NDArray[np.intp], colours: Sequence[str]) -
         _draw_paths(axes, x, y, faces, colours)
     for name, axis, share in zip("xy", (axes.xaxis, axes.yaxis), plane.explained, strict=True):
         number = 1 if name == "x" else 2
-        axis.set_label_text(f"component {number} ({share:.0%} of variance)")
+        axis.set_label_text(f"component {number} ({percent(share)} of variance)")
     axes.margins(0.08)
     axes.grid(color=_INK, alpha=0.1, linewidth=0.6)
     axes.set_axisbelow(True)
     return _svg(figure, "map")
+
+
+def percent(share: float) -> str:
+    """A share of the whole, with a decimal where it is small: 34 %, 0.6 %."""
+    return f"{100 * share:.{0 if share >= 0.1 else 1}f} %"
 
 
 def _draw_paths(
@@ -95,7 +101,7 @@ def similarity_svg(
 ) -> str:
     """A cosine matrix (F, F) with its labels; the values are written while they fit."""
     count = len(matrix)
-    figure, axes = _figure(5.0, 4.4)
+    figure, axes = _figure(4.4, 4.0)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.47
     cells = [corners + np.array([column, row]) for row in range(count) for column in range(count)]
     tints = [
@@ -107,9 +113,9 @@ def similarity_svg(
     if count <= DISTINCT:
         for (row, column), value in np.ndenumerate(matrix):
             axes.text(column, row, _cosine(value), ha="center", va="center", size=7.5, color=_INK)
-    size = 8.0 if count <= 24 else 5.0
+    size = 8.0 if count <= DISTINCT else 6.0
     axes.set_yticks(range(count), rows, size=size, parse_math=False)
-    axes.set_xticks(range(count), columns, size=size, rotation=0 if count <= 24 else 90)
+    axes.set_xticks(range(count), columns, size=size, rotation=0 if count <= DISTINCT else 90)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -148,8 +154,9 @@ def _svg(figure: Figure, name: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace("xlink:href", "href")
     # Sized by the page; ids made unique, references included.
-    svg = re.sub(r'^<svg[^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg)
+    svg = re.sub(r'^<svg[^>]*?(viewBox="[^"]*")[^>]*>', rf"<svg {_NAMESPACE} \1>", svg)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
 

@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_BLOCKS = 120  # more windows than this share blocks, several neighbours each
-_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
+_STEPS_S = (
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30,
+    60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +84,20 @@ def make_axis(start_s: float, end_s: float) -> Axis:
     start_s = 0.0 if 0 < start_s < 0.25 * end_s else start_s
     length = end_s - start_s
     step = next((s for s in _STEPS_S if length / s <= 8), length / 4)
-    marks = np.arange(np.ceil(start_s / step - 1e-6), np.floor(end_s / step + 1e-6) + 1) * step
+    first, last = np.ceil(start_s / step - 1e-6), np.floor(end_s / step + 1e-6)
+    marks = abs(np.arange(first, last + 1)) * step  # abs: no "-0"
     axis = Axis(start_s, end_s, [])
-    axis.ticks.extend((axis.percent(m), clock(float(m) + 0.0, step)) for m in marks)
+    axis.ticks.extend((axis.percent(mark), clock(mark, step)) for mark in marks.tolist())
     return axis
 
 
 def clock(time_s: float, step_s: float = 0.01) -> str:
     """A time as people write it: 0.53, 12, 1:05, 1:02:03, with the decimals that `step_s` needs."""
     places = 2 if step_s < 0.1 else 1 if step_s < 1 else 0
-    if abs(time_s) < 60:
+    units = round(time_s * 10**places)
+    if units < 60 * 10**places:
         return f"{time_s:.{places}f}"
-    tenths = round(time_s * 10**places)
-    minutes, rest = divmod(tenths, 60 * 10**places)
+    minutes, rest = divmod(units, 60 * 10**places)
     width = 3 + places if places else 2
     text = f"{rest / 10**places:0{width}.{places}f}"
     hours, minutes = divmod(minutes, 60)

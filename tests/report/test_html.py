@@ -1,0 +1,322 @@
+"""The page as a whole: what it says, that it stands alone, and that no input breaks it."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from openmarlin.data.features import Features, WindowRow, rows_to_table
+from openmarlin.data.thumbs import WindowThumb
+from openmarlin.errors import InputError
+from openmarlin.report import html
+from openmarlin.report.html import write_report
+
+DIM = 6
+EVIL = "<script>alert(1)</script>&\"'`{{7*7}}.mp4"
+VOID = {"meta", "img", "input", "br", "link", "hr"}
+META: dict[str, Any] = {
+    "model": {"name": "tiny", "trained": False, "licence": "CC BY-NC 4.0", "sha256": "ab" * 32},
+    "precision": "bf16",
+    "backend": "torch",
+    "settings": {"rate": 2, "limit_seconds": None, "align": False},
+    "throughput": {"video_s": 83.2, "wall_s": 36.0, "times_real_time": 2.311},
+}
+
+
+@dataclass
+class Page:
+    """A parsed page: its text, the elements met, and that every element was closed."""
+
+    source: str
+    text: str
+    tags: list[tuple[str, dict[str, str | None]]]
+
+    def all(self, tag: str, css: str | None = None) -> list[dict[str, str | None]]:
+        found = [attrs for name, attrs in self.tags if name == tag]
+        return [a for a in found if css is None or css in (a.get("class") or "").split()]
+
+
+class Parser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, tag
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+
+def read(path: Path) -> Page:
+    source = path.read_text(encoding="utf-8")
+    parser = Parser()
+    parser.feed(source)
+    parser.close()
+    assert parser.open == []
+    return Page(source, " ".join(" ".join(parser.text).split()), parser.tags)
+
+
+def row(video: str, window: int, face: int = 0, ok: bool = True, **values: Any) -> WindowRow:
+    rng = np.random.default_rng([window, face + 1, len(video)])
+    known: dict[str, Any] = {"start_s": float(window), "end_s": window + 1.0, "n_real": 16}
+    if ok:
+        known |= {"face_score": 0.9, "x1": 10, "y1": 20, "x2": 110, "y2": 140, "face": face}
+        known["embedding"] = rng.normal(size=DIM).astype(np.float32)
+    return WindowRow(video=video, window=window, n_frames=16, ok=ok, **known | values)
+
+
+def thumb(video: str, window: int, face: int = 0, k: int = 4) -> WindowThumb:
+    rng = np.random.default_rng(window)
+    images = np.full((k, 112, 112, 3), rng.integers(0, 255, 3), np.uint8)
+    points = rng.uniform(5, 100, (k, 478, 2)).astype(np.float32)
+    points[1:2] = np.nan
+    return WindowThumb(video, face, window, images, points)
+
+
+def report(
+    path: Path,
+    rows: list[WindowRow],
+    thumbs: list[WindowThumb] | None = None,
+    failures: list[tuple[str, str]] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> Page:
+    features = Features(rows_to_table(rows, DIM), META if meta is None else meta)
+    return read(write_report(path / "report.html", features, thumbs or [], failures or []))
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Page:
+    """Three videos: two people; one person who leaves; one nobody. Another cannot be read."""
+    rows = [row("a/two.mp4", w, f) for w in range(4) for f in range(2)]
+    rows += [row("leaves.mp4", 0), row("leaves.mp4", 1, n_interpolated=4, n_real=8)]
+    rows += [row("leaves.mp4", 2, ok=False), row("nobody.mp4", 0, ok=False)]
+    thumbs = [thumb("a/two.mp4", w, f) for w in range(4) for f in range(2)]
+    return report(tmp_path, rows, thumbs, [("broken.mp4", "not a video"), ("leaves.mp4", "cut")])
+
+
+def test_headline_and_verdict(page: Page) -> None:
+    assert "4 videos, 3 faces, 12 windows" in page.text
+    assert "2 windows without a face, 1 failure, 1 read only in part, 2.3× real time." in page.text
+    assert "1 video could not be read. 1 video could be read only in part." in page.text
+    assert "10 of 6 values" in page.text
+    assert "1 min 23 s in 36.0 s" in page.text
+
+
+def test_stands_alone(page: Page) -> None:
+    assert not page.all("script")
+    assert not page.all("link")
+    for tag, attrs in page.tags:
+        assert not any(name.startswith("on") for name in attrs), tag
+        for name in ("src", "href", "xlink:href"):
+            address = attrs.get(name) or "#"
+            assert address.startswith(("data:image/", "#")), address
+    assert "@import" not in page.source
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)", page.source))
+    policy = next(a for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert (policy["content"] or "").startswith("default-src 'none'")
+
+
+def test_crops_decode_and_are_described(page: Page) -> None:
+    images = page.all("img")
+    assert len(images) == 8
+    for image in images:
+        data = base64.b64decode((image["src"] or "").split(",")[1])
+        shape = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape
+        assert shape == (int(image["height"] or 0), int(image["width"] or 0), 3) == (112, 448, 3)
+    assert images[0]["alt"] == "4 crops of two.mp4, face 0, window 0, 0.00–1.00 s"
+    assert len(page.all("svg", "mesh")) == 8
+    assert page.all("input")[0]["id"] == "mesh"
+
+
+def test_timelines(page: Page) -> None:
+    assert len(page.all("div", "rail")) == 4
+    boxes = [a for a in page.all("i", "win") if "title" in a]
+    assert len(boxes) == 10
+    assert boxes[-1]["title"] == "window 1: 1.00 to 2.00 s, 4 of 8 frames interpolated, " + (
+        "8 frames of padding"
+    )
+    assert len([a for a in page.all("i", "pad") if "title" in a]) == 1
+    assert len([a for a in page.all("i", "none") if "title" in a]) == 2
+    assert "No face found" in page.text
+
+
+def test_plots_and_labels(page: Page) -> None:
+    assert len(page.all("div", "plot")) == 2
+    labels = [a["aria-label"] for a in page.all("div", "plot")]
+    assert labels[0] == "Scatter plot of 10 windows on two principal components"
+    assert labels[1] == "Matrix of cosine similarities between 3 faces"
+    assert "two.mp4, face 1" in page.text
+    assert "With so few faces" in page.text
+
+
+def test_untrained_weights_are_said_plainly(page: Page, tmp_path: Path) -> None:
+    assert "These features carry no meaning." in page.text
+    assert [a for a in page.all("p", "banner") if a.get("role") == "alert"]
+    trained = META | {"model": META["model"] | {"trained": True}}
+    assert "no meaning" not in report(tmp_path, [row("a.mp4", 0)], meta=trained).text
+
+
+def test_settings_and_licence(page: Page) -> None:
+    for name, value in [("rate", "2"), ("limit seconds", "–"), ("align", "no"), ("wall (s)", "36")]:
+        assert f"{name} {value}" in page.text
+    assert "Licence of the model: CC BY-NC 4.0" in page.text
+
+
+def test_every_name_is_only_text(tmp_path: Path) -> None:
+    meta = {"model": {"name": EVIL, "trained": False, "licence": EVIL}, EVIL: {EVIL: EVIL}}
+    rows = [row(EVIL, w, f) for w in range(3) for f in range(2)]
+    page = report(tmp_path, rows, [thumb(EVIL, 0)], [("x" + EVIL, EVIL)], meta)
+    assert not page.all("script")
+    assert page.text.count(EVIL) >= 4
+    assert any((a.get("title") or "") == EVIL for a in page.all("h3"))
+    assert "49.mp4" not in page.source
+
+
+def test_no_windows(tmp_path: Path) -> None:
+    page = report(tmp_path, [])
+    assert "0 videos, 0 faces, 0 windows" in page.text
+    assert "Nothing was extracted, no failures." in page.text
+    assert not page.all("img")
+
+
+def test_all_failed(tmp_path: Path) -> None:
+    page = report(tmp_path, [], failures=[("a.mp4", "empty"), ("b.mp4", "text")])
+    assert "All 2 videos failed" in page.text
+    assert "b.mp4 text" in page.text
+    assert "The video failed" in report(tmp_path, [], failures=[("a.mp4", "empty")]).text
+
+
+def test_one_window(tmp_path: Path) -> None:
+    page = report(tmp_path, [row("a.mp4", 0)], [thumb("a.mp4", 0)])
+    assert "1 video, 1 face, 1 window" in page.text
+    assert "A face in every window, no failures" in page.text
+    assert "A map needs three windows" in page.text
+    assert "A comparison needs two faces" in page.text
+
+
+def test_single_face_has_a_map_and_no_matrix(tmp_path: Path) -> None:
+    page = report(tmp_path, [row("a.mp4", w) for w in range(5)])
+    assert len(page.all("div", "plot")) == 1
+    assert not page.all("svg", "mesh")
+    assert not page.all("input")
+
+
+def test_no_face_anywhere(tmp_path: Path) -> None:
+    page = report(tmp_path, [row("a.mp4", w, ok=False) for w in range(5)])
+    assert "1 video, 0 faces, 5 windows" in page.text
+    assert "5 windows without a face" in page.text
+    assert not page.all("div", "plot")
+
+
+def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    rows = [row("a.mp4", w, face_score=math.nan, x1=math.nan) for w in range(5)]
+    assert rows[0].embedding is not None
+    rows[0].embedding[2] = math.inf
+    rows[1].embedding = np.full(DIM, np.nan, np.float32)
+    meta = {"throughput": {"times_real_time": math.nan, "wall_s": math.inf}, "model": None}
+    page = report(tmp_path, rows, meta=meta)
+    assert not re.search(r"\b(nan|inf)\b", page.text, re.IGNORECASE)
+    assert len(page.all("div", "plot")) == 1
+
+
+def test_times_of_no_length(tmp_path: Path) -> None:
+    rows = [row("a.mp4", 0, start_s=0.0, end_s=0.0, n_real=1)]
+    assert "1 window" in report(tmp_path, rows, [thumb("a.mp4", 0, k=1)]).text
+
+
+@pytest.mark.parametrize("meta", [{}, {"model": "x"}, {"model": {}}, {"throughput": 3}])
+def test_record_may_be_missing(tmp_path: Path, meta: dict[str, Any]) -> None:
+    assert "1 window" in report(tmp_path, [row("a.mp4", 0)], meta=meta).text
+
+
+def test_thumbs_of_unknown_windows_are_left_out(tmp_path: Path) -> None:
+    page = report(tmp_path, [row("a.mp4", 0)], [thumb("a.mp4", 7), thumb("b.mp4", 0)])
+    assert not page.all("img")
+
+
+def test_same_file_name_in_two_folders(tmp_path: Path) -> None:
+    page = report(tmp_path, [row("x/a.mp4", 0), row("y/a.mp4", 0), row("b.mp4", 0)])
+    titles = [a["title"] for a in page.all("h3") if "title" in a]
+    assert titles == ["x/a.mp4", "y/a.mp4", "b.mp4"]
+    assert "x/a.mp4" in page.text
+    assert "y/a.mp4" in page.text
+
+
+def test_thousand_videos_are_sampled_and_the_page_says_so(tmp_path: Path) -> None:
+    names = [f"{i:04}.mp4" for i in range(1000)]
+    rows = [row(name, w) for name in names for w in range(10)]
+    noise = np.random.default_rng(0).integers(0, 255, (4, 112, 112, 3)).astype(np.uint8)
+    points = np.random.default_rng(1).uniform(0, 112, (4, 478, 2)).astype(np.float32)
+    thumbs = [WindowThumb(n, 0, w, noise, points) for n in names[::20] for w in range(10)]
+    failures = [(f"bad{i}.mp4", "unreadable") for i in range(450)]
+    page = report(tmp_path, rows, thumbs, failures)
+    assert "1,450 videos, 1,000 faces, 10,000 windows" in page.text
+    assert "Shown: 24 of 1,000 videos, evenly spread" in page.text
+    assert "Shown: 24 of 1,000 faces, evenly spread" in page.text
+    assert "250 more videos in failures.csv" in page.text
+    assert "Pictures of 6 of 10 windows" in page.text
+    titles = [a["title"] for a in page.all("h3") if "title" in a]
+    assert len(titles) == 24
+    assert (titles[0], titles[-1]) == ("0000.mp4", "0980.mp4")
+    assert len(page.source) < 10_000_000
+
+
+def test_twenty_faces_in_one_video(tmp_path: Path) -> None:
+    page = report(tmp_path, [row("crowd.mp4", w, f) for w in range(2) for f in range(20)])
+    assert len(page.all("div", "rail")) == 8
+    assert "12 more faces in the table" in page.text
+
+
+def test_long_video_shares_boxes(tmp_path: Path) -> None:
+    page = report(tmp_path, [row("long.mp4", w) for w in range(1000)])
+    assert "Each box stands for 9 windows" in page.text
+    assert len([a for a in page.all("i", "win") if "title" in a]) == 112
+
+
+def test_failure_while_rendering_leaves_the_old_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def break_down(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", break_down)
+    features = Features(rows_to_table([row("a.mp4", 0)], DIM), META)
+    with pytest.raises(InputError, match="No space left"):
+        write_report(path, features)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_report_is_the_same_every_time(tmp_path: Path) -> None:
+    rows = [row("a.mp4", w, f) for w in range(3) for f in range(2)]
+    first = report(tmp_path, rows, [thumb("a.mp4", 0)]).source
+    assert report(tmp_path, rows, [thumb("a.mp4", 0)]).source == first
+
+
+def test_templates_are_found_in_the_package() -> None:
+    assert html._environment().get_template("extract.html")
