@@ -1,4 +1,4 @@
-"""The reference package as a black box, without the packages it imports but that are not installed."""
+"""The reference package as a black box, without what it imports and is not installed."""
 
 from __future__ import annotations
 

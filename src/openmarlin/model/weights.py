@@ -123,9 +123,10 @@ def weights_sha256(model: Encoder | Autoencoder) -> str:
 
 def _untrained(config: ModelConfig, part: Part) -> Encoder | Autoencoder:
     generator = torch.Generator().manual_seed(0)
-    if part == "encoder":
-        return Encoder(config.encoder_alone(), generator)
-    return Autoencoder(config, generator)
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw weights of their own first
+        if part == "encoder":
+            return Encoder(config.encoder_alone(), generator)
+        return Autoencoder(config, generator)
 
 
 def _locate(name: str, part: Part, offline: bool | None) -> Path:
