@@ -87,7 +87,7 @@ class ClipReader:
         stream = WindowStream(length=self.frames, rate=s.rate, stride=s.stride, tail=s.tail)
         held: dict[int, tuple[float, dict[int, FaceCrop]]] = {}
         counted = 0
-        for tick, time_s, crops in self._faces(self._wanted_ticks(reader)):
+        for tick, time_s, crops in self._faces(self._wanted_ticks(reader), reader.info.fps):
             if needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail):
                 held[tick] = time_s, {crop.track: crop for crop in crops}
             for past in range(counted, tick + 1):
@@ -119,13 +119,14 @@ class ClipReader:
                 yield tick, frame
 
     def _faces(
-        self, wanted: Iterator[tuple[int, Frame]]
+        self, wanted: Iterator[tuple[int, Frame]], fps: float
     ) -> Iterator[tuple[int, float, list[FaceCrop]]]:
         if self.settings.precropped:
             return precropped_stream(wanted, size=self.size)
         if self.landmarker is None:
             raise TypeError("a landmarker is needed unless the video is precropped")
-        return face_stream(wanted, self.landmarker, size=self.size, align=self.settings.align)
+        align = self.settings.align
+        return face_stream(wanted, self.landmarker, size=self.size, align=align, fps=fps)
 
     def _window_clips(
         self,
@@ -135,7 +136,7 @@ class ClipReader:
     ) -> list[FaceClip]:
         """The clips of the faces chosen in one window, or one clip that says there is none."""
         real = window.ticks[: window.n_real]
-        span = {
+        span: dict[str, Any] = {
             "video": str(self.path),
             "window": window.index,
             "start_s": held[real[0]][0],
@@ -173,17 +174,17 @@ def _face_clip(
     known = np.array(sorted(crops))
     chosen = [crops[int(known[np.abs(known - tick).argmin()])] for tick in window.ticks]
     real = chosen[: window.n_real]
-    x1, y1, x2, y2 = np.mean([crop.box for crop in real], axis=0, dtype=np.float64)
+    x1, y1, x2, y2 = np.mean([crop.box for crop in real], axis=0).tolist()
     seen = sum(not crop.interpolated for crop in crops.values())
     row = WindowRow(
         **span,
         face=track,
         n_interpolated=window.n_real - seen,
         face_score=float(np.mean([crop.score for crop in real])),
-        x1=float(x1),
-        y1=float(y1),
-        x2=float(x2),
-        y2=float(y2),
+        x1=x1,
+        y1=y1,
+        x2=x2,
+        y2=y2,
     )
     return FaceClip(
         row, np.stack([crop.image for crop in chosen]), [crop.points for crop in chosen]

@@ -132,7 +132,7 @@ class RunFolder:
 
     def fail(self, video: Path, reason: str) -> None:
         """List a video that failed."""
-        self.failures[str(video)] = " ".join(reason.split())
+        self.failures[str(video)] = " ".join(reason.split()).removeprefix(f"{video}: ")
         self._write_failures()
 
     def merge(self, videos: Sequence[Path]) -> tuple[Features, list[WindowThumb]]:

@@ -121,5 +121,6 @@ def _encode(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _decode(strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
     image = cv2.imdecode(strip, cv2.IMREAD_COLOR)
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return np.stack(np.split(rgb, rgb.shape[1] // THUMB_PX, axis=1)).astype(np.uint8)
+    assert image is not None, "a strip that `_encode` wrote"
+    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.stack(np.split(rgb, rgb.shape[1] // THUMB_PX, axis=1))
