@@ -1,0 +1,85 @@
+"""The faces of every frame of a short stretch of one shot, at a price close to following them.
+
+Searching a frame for faces is dear, following a known face is cheap and works in batches. So only
+the ends of a stretch are searched. A face that is at both ends is looked for in between along the
+straight line; one that is at one end only, near there: faces that come are found from their
+first frame, not only once a search notices them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.face.landmarker import Box, Face, Image, Landmarker
+from openmarlin.face.track import distance, distinct
+
+_SAME_PLACE = 1.0  # meshes this close (sides) at both ends of a stretch may be one face
+
+
+def find_faces(
+    images: Sequence[Image],
+    landmarker: Landmarker,
+    known: Sequence[NDArray[np.float32]] | None,
+    *,
+    search_end: bool,
+) -> list[list[Face]]:
+    """All faces of consecutive frames of one shot.
+
+    Args:
+        images: the frames, uint8 RGB (H, W, 3).
+        known: meshes (478, 3) of the faces just before the first frame; None at the start of a
+            shot, where the first frame is searched.
+        search_end: whether the last frame is searched, too.
+
+    Returns:
+        For every frame its faces, each once.
+    """
+    first = landmarker.search(images[0]) if known is None else None
+    starts = [face.points for face in first] if first is not None else list(known or [])
+    # Frames in terms of the line from the starts (0) to the ends (1).
+    before = 0 if first is not None else -1
+    last = landmarker.search(images[-1]) if search_end and len(images) > 1 + before else None
+    ends = [face.points for face in last] if last is not None else []
+    inner = range(before + 1, len(images) - (last is not None))
+    lines = _lines(starts, ends)
+    boxes = [
+        [_between(line, (k - before) / max(len(images) - 1 - before, 1)) for line in lines]
+        for k in inner
+    ]
+    followed = landmarker.follow([images[k] for k in inner], boxes) if lines else [[]] * len(inner)
+    found = [distinct([face for face in row if face is not None]) for row in followed]
+    return ([first] if first is not None else []) + found + ([last] if last is not None else [])
+
+
+def _lines(
+    starts: list[NDArray[np.float32]], ends: list[NDArray[np.float32]]
+) -> list[tuple[Box, Box]]:
+    """Boxes at both ends of a stretch: of pairs that may be one face, else the only one twice."""
+    pairs = sorted(
+        (distance(start, end), i, j)
+        for i, start in enumerate(starts)
+        for j, end in enumerate(ends)
+        if distance(start, end) < _SAME_PLACE
+    )
+    lines, used_starts, used_ends = [], set(), set()
+    for _, i, j in pairs:
+        if i not in used_starts and j not in used_ends:
+            lines.append((mesh_box(starts[i]), mesh_box(ends[j])))
+            used_starts.add(i)
+            used_ends.add(j)
+    alone = [start for i, start in enumerate(starts) if i not in used_starts]
+    alone += [end for j, end in enumerate(ends) if j not in used_ends]
+    return lines + [(mesh_box(points), mesh_box(points)) for points in alone]
+
+
+def _between(line: tuple[Box, Box], part: float) -> Box:
+    start, end = line
+    return np.asarray(start + np.float32(part) * (end - start), dtype=np.float32)
+
+
+def mesh_box(points: NDArray[np.float32]) -> Box:
+    """x1, y1, x2, y2 (4,) float32 of the points of a mesh."""
+    return np.concatenate([points[:, :2].min(axis=0), points[:, :2].max(axis=0)])

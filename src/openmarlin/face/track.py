@@ -1,0 +1,231 @@
+"""Who is who: faces of consecutive frames linked to tracks.
+
+A track is one person in one shot. It survives frames in which its face is not seen for up to
+`max_gap_s`; when the face is seen again, what lies between is interpolated. The arithmetic of
+identities and squares is here; pictures and networks are `stream`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.face.crop import marlin_square
+from openmarlin.face.landmarker import Face
+from openmarlin.face.smooth import Floats, smooth
+
+CONFIRMED = 3
+"""Times a face must be seen to be believed (in shots this long at least)."""
+
+_EYES = (33, 263)  # outer corners: the person's right eye, left eye
+_MIDLINE = (10, 152)  # top of the forehead, chin
+_SLACK, _SPEED = 0.35, 0.5  # how far a face may stray from its prediction: sides, sides a second
+_MAX_ZOOM = math.log(1.6)  # between two sightings
+_PREDICTED_S = 0.2  # motion is extrapolated for so long; then the face is expected to stand
+_SAME_FACE = 0.25  # meshes whose points lie closer (sides, on average) are one face
+_DRIFT = 0.2  # furthest the smoothed square leaves the measured one: sides, log side
+
+
+def roll(points: NDArray[np.float32]) -> float:
+    """In-plane rotation of a mesh: 0 upright, positive clockwise on the screen, radians.
+
+    The line through the eyes and the one from forehead to chin, added as vectors: the first
+    degenerates in profile, the second when the head is bowed.
+    """
+    right, left = points[_EYES[0], :2], points[_EYES[1], :2]
+    top, chin = points[_MIDLINE[0], :2], points[_MIDLINE[1], :2]
+    x = (left[0] - right[0]) + (chin[1] - top[1])
+    y = (left[1] - right[1]) - (chin[0] - top[0])
+    return math.atan2(float(y), float(x))
+
+
+def measure(points: NDArray[np.float32], upright: bool) -> Floats:
+    """The crop square of a mesh: cx, cy, log side, angle.
+
+    With `upright` the square is turned by the face's roll, and framed in that turned system.
+    """
+    angle = roll(points) if upright else 0.0
+    cos, sin = math.cos(angle), math.sin(angle)
+    xy = points[:, :2].astype(np.float64) @ np.array([[cos, -sin], [sin, cos]])
+    cx, cy, side = marlin_square(np.concatenate([xy.min(axis=0), xy.max(axis=0)]))
+    return np.array([cos * cx - sin * cy, sin * cx + cos * cy, math.log(max(side, 1e-3)), angle])
+
+
+def distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """How far two meshes lie apart: mean distance of their points over the size of the faces."""
+    size = math.sqrt(_size(first) * _size(second))
+    return float(np.linalg.norm(first[:, :2] - second[:, :2], axis=1).mean()) / size
+
+
+def distinct(faces: list[Face]) -> list[Face]:
+    """Drop faces that are an earlier one seen again."""
+    kept: list[Face] = []
+    for face in faces:
+        if all(distance(face.points, other.points) > _SAME_FACE for other in kept):
+            kept.append(face)
+    return kept
+
+
+def reach(elapsed_s: float) -> float:
+    """How far from its prediction a face is still itself, in sides."""
+    return _SLACK + _SPEED * elapsed_s
+
+
+@dataclass(slots=True)
+class Sample:
+    """A track at one frame.
+
+    Attributes:
+        time_s: on the clock of the ticks.
+        face: None where it was not seen.
+        square: cx, cy, log side, angle: measured, or interpolated once the face is seen again.
+    """
+
+    time_s: float
+    face: Face | None
+    square: Floats | None
+
+
+@dataclass(eq=False, slots=True)
+class Track:
+    """One person in one shot. `samples` maps frame numbers to what is known there."""
+
+    samples: dict[int, Sample] = field(default_factory=dict)
+    seen: int = 0
+    last: int = -1
+    velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
+    closed: bool = False
+    confirmed: bool = False
+    id: int | None = None
+
+    @property
+    def last_sample(self) -> Sample:
+        """Where the face was last seen."""
+        return self.samples[self.last]
+
+    def see(self, number: int, time_s: float, face: Face, upright: bool) -> None:
+        """Add a sighting, and interpolate the squares since the one before."""
+        square = measure(face.points, upright)
+        if self.seen:
+            before = self.last_sample
+            assert before.square is not None
+            assert before.face is not None
+            turns = round((before.square[3] - square[3]) / (2 * math.pi))
+            square[3] += 2 * math.pi * turns
+            elapsed = max(time_s - before.time_s, 1e-3)
+            for n in range(self.last + 1, number):
+                part = (self.samples[n].time_s - before.time_s) / elapsed
+                self.samples[n].square = before.square + part * (square - before.square)
+            moved = (face.points - before.face.points)[:, :2].mean(axis=0)
+            self.velocity = (moved / elapsed).astype(np.float32)
+        self.samples[number] = Sample(time_s, face, square)
+        self.seen, self.last = self.seen + 1, number
+        self.confirmed = self.confirmed or self.seen >= CONFIRMED
+
+    def miss(self, number: int, time_s: float) -> None:
+        """Add a frame in which the face was not seen."""
+        self.samples[number] = Sample(time_s, None, None)
+
+    def close(self, shot_frames: int) -> None:
+        """End the track with its last sighting."""
+        self.samples = {n: s for n, s in self.samples.items() if n <= self.last}
+        self.confirmed = self.confirmed or self.seen >= min(CONFIRMED, shot_frames)
+        self.closed = True
+
+    def predict(self, time_s: float) -> NDArray[np.float32]:
+        """The mesh (478, 3) expected at an instant: the last one, moved on for a moment."""
+        sample = self.last_sample
+        assert sample.face is not None
+        points = sample.face.points.copy()
+        points[:, :2] += self.velocity * min(time_s - sample.time_s, _PREDICTED_S)
+        return points
+
+    def smoothed(self, number: int) -> Floats:
+        """The final square at a frame; it stays close to the measured one."""
+        known = [s for s in self.samples.values() if s.square is not None]
+        sample = self.samples[number]
+        assert sample.square is not None
+        times_s = np.array([s.time_s for s in known])
+        square = smooth(times_s, np.array([s.square for s in known]), sample.time_s)
+        side = math.exp(sample.square[2])
+        leeway = np.array([_DRIFT * side, _DRIFT * side, _DRIFT, math.inf])
+        return np.clip(square, sample.square - leeway, sample.square + leeway)
+
+    def forget(self, before_s: float) -> None:
+        """Drop samples older than an instant, except the last sighting."""
+        for n in [n for n, s in self.samples.items() if s.time_s < before_s and n != self.last]:
+            del self.samples[n]
+
+
+class Tracker:
+    """Links the faces of each frame to tracks.
+
+    Args:
+        max_gap_s: how long a face may be out of sight and stay the same track.
+        upright: squares are turned by the faces' roll.
+
+    Attributes:
+        live: tracks of the present shot that have not ended.
+    """
+
+    def __init__(self, max_gap_s: float, upright: bool = False) -> None:
+        self.live: list[Track] = []
+        self._max_gap_s, self._upright = max_gap_s, upright
+        self._shot_frames = 0
+
+    def step(self, number: int, time_s: float, faces: list[Face]) -> None:
+        """Take in the next frame: its number, its instant and all of its faces."""
+        self._shot_frames += 1
+        matched = self.match(time_s, faces)
+        for track in self.live:
+            if track in matched:
+                track.see(number, time_s, faces[matched[track]], self._upright)
+            elif time_s - track.last_sample.time_s <= self._max_gap_s + 1e-6:
+                track.miss(number, time_s)
+            else:
+                track.close(self._shot_frames)
+        self.live = [track for track in self.live if not track.closed]
+        taken = set(matched.values())
+        fresh = [face for i, face in enumerate(faces) if i not in taken]
+        for face in sorted(fresh, key=lambda face: -_size(face.points)):
+            track = Track()
+            track.see(number, time_s, face, self._upright)
+            self.live.append(track)
+
+    def match(self, time_s: float, faces: list[Face]) -> dict[Track, int]:
+        """Which face each live track has become, nearest pairs first."""
+        pairs = []
+        for t, track in enumerate(self.live):
+            expected = track.predict(time_s)
+            limit = reach(time_s - track.last_sample.time_s)
+            for f, face in enumerate(faces):
+                apart = distance(expected, face.points)
+                zoom = abs(math.log(_size(face.points) / _size(expected)))
+                if apart < limit and zoom < _MAX_ZOOM:
+                    pairs.append((apart, t, f))
+        matched: dict[Track, int] = {}
+        for _, t, f in sorted(pairs):
+            if self.live[t] not in matched and f not in matched.values():
+                matched[self.live[t]] = f
+        return matched
+
+    def end_shot(self) -> None:
+        """End all tracks: the next frame belongs to another shot, or there is none."""
+        for track in self.live:
+            track.close(self._shot_frames)
+        self.live, self._shot_frames = [], 0
+
+    def end_unseen(self) -> None:
+        """End the tracks whose face is out of sight, without waiting for it to come back."""
+        for track in self.live:
+            if track.samples and max(track.samples) != track.last:
+                track.close(self._shot_frames)
+        self.live = [track for track in self.live if not track.closed]
+
+
+def _size(points: NDArray[np.float32]) -> float:
+    """Longer side of the box of a mesh, pixels."""
+    return max(float(np.ptp(points[:, :2], axis=0).max()), 1e-3)
