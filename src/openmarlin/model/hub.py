@@ -79,8 +79,9 @@ def _from_hub(released: Released) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    endpoint = os.environ.get("HF_ENDPOINT")  # also where it was set after the library's import
     try:
-        path = Path(hf_hub_download(released.repo, "model.safetensors"))
+        path = Path(hf_hub_download(released.repo, "model.safetensors", endpoint=endpoint))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise _unreachable(released, "encoder", error) from error
     # The hub keeps a large file under its SHA-256, which so can be checked.
