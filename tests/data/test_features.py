@@ -143,7 +143,9 @@ names = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 singles = st.floats(width=32, allow_infinity=False)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(video=names, values=st.lists(singles, min_size=DIM, max_size=DIM), time=st.floats(0, 1e6))
 def test_any_values_survive(tmp_path: Path, video: str, values: list[float], time: float) -> None:
     row = make_row(0, video)

@@ -106,14 +106,15 @@ def report(
     return read(write_report(path / "report.html", features, thumbs or [], failures or []))
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Page:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """Three videos: two people; one person who leaves; one nobody. Another cannot be read."""
     rows = [row("a/two.mp4", w, f) for w in range(4) for f in range(2)]
     rows += [row("leaves.mp4", 0), row("leaves.mp4", 1, n_interpolated=4, n_real=8)]
     rows += [row("leaves.mp4", 2, ok=False), row("nobody.mp4", 0, ok=False)]
     thumbs = [thumb("a/two.mp4", w, f) for w in range(4) for f in range(2)]
-    return report(tmp_path, rows, thumbs, [("broken.mp4", "not a video"), ("leaves.mp4", "cut")])
+    folder = tmp_path_factory.mktemp("report")
+    return report(folder, rows, thumbs, [("broken.mp4", "not a video"), ("leaves.mp4", "cut")])
 
 
 def test_headline_and_verdict(page: Page) -> None:

@@ -179,9 +179,14 @@ def _add_details(
     columns: Columns,
     crops: dict[tuple[str, int], list[Thumb]],
 ) -> None:
-    n_faces = sum(min(len(video.faces), MAX_FACES) for video in shown)
-    quota = max(1, min(MAX_STRIPS_A_FACE, MAX_STRIPS // max(n_faces, 1)))
-    room = max(1, min(MAX_CROPS_A_STRIP, MAX_CROPS // max(quota * n_faces, 1)))
+    faces = [(video, face) for video in shown for face in video.faces[:MAX_FACES]]
+    quota = max(1, min(MAX_STRIPS_A_FACE, MAX_STRIPS // max(len(faces), 1)))
+    chosen: dict[int, list[Thumb]] = {}
+    for video, face in faces:
+        mine = crops.get((video.path, face.face), [])
+        chosen[face.number] = [mine[i] for i in spread(len(mine), quota)]
+    n_strips = sum(len(thumbs) for thumbs in chosen.values())
+    room = max(1, min(MAX_CROPS_A_STRIP, MAX_CROPS // max(n_strips, 1)))
     for video in shown:
         spans = _spans(video.rows, columns)
         ends = [span.padded_end_s for span in spans]
@@ -197,9 +202,7 @@ def _add_details(
             )
             real = int(columns["n_real"][face.rows].sum())
             face.interpolated = float(columns["n_interpolated"][face.rows].sum()) / max(real, 1)
-            mine = crops.get((video.path, face.face), [])
-            chosen = [mine[i] for i in spread(len(mine), quota)]
-            face.shots = _shots(face, chosen, columns, room)
+            face.shots = _shots(face, chosen[face.number], columns, room)
 
 
 def _spans(rows: Rows, columns: Columns) -> list[Span]:

@@ -111,8 +111,11 @@ def similarity_svg(
     axes.add_collection(PolyCollection(cells, facecolors=tints, linewidths=0))
     axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
     if count <= DISTINCT:
+        digits = 7.5 if count <= 8 else 6.0
         for (row, column), value in np.ndenumerate(matrix):
-            axes.text(column, row, _cosine(value), ha="center", va="center", size=7.5, color=_INK)
+            axes.text(
+                column, row, _cosine(value), ha="center", va="center", size=digits, color=_INK
+            )
     size = 8.0 if count <= DISTINCT else 6.0
     axes.set_yticks(range(count), rows, size=size, parse_math=False)
     axes.set_xticks(range(count), columns, size=size, rotation=0 if count <= DISTINCT else 90)
