@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from openmarlin.files import atomic
 from openmarlin.report import plots, words
-from openmarlin.report.overview import MAX_FACES, Overview, survey
+from openmarlin.report.overview import MAX_FACES, Overview, Thumb, survey
 from openmarlin.report.stats import face_similarity, principal_plane
 from openmarlin.report.strips import spread
 
@@ -32,21 +32,6 @@ class FeatureTable(Protocol):
     def meta(self) -> dict[str, Any]: ...
     @property
     def embeddings(self) -> npt.NDArray[np.float32]: ...
-
-
-class Thumb(Protocol):
-    """Crops of one face in one window: images uint8 RGB (k, S, S, 3), mesh points (k, P, 2)."""
-
-    @property
-    def video(self) -> str: ...
-    @property
-    def face(self) -> int: ...
-    @property
-    def window(self) -> int: ...
-    @property
-    def images(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def points(self) -> npt.NDArray[np.float32] | None: ...
 
 
 def write_report(

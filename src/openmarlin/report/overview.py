@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,6 @@ import pyarrow as pa
 from openmarlin.report.plots import face_colours
 from openmarlin.report.strips import Strip, make_strip, spread
 from openmarlin.report.timeline import Axis, Layout, Span, clock, lay_out, make_axis
-
-if TYPE_CHECKING:
-    from openmarlin.report.html import Thumb
 
 MAX_VIDEOS = 24
 MAX_FACES = 8  # of one video
@@ -29,6 +26,21 @@ MAX_CROPS = 512
 
 Rows = npt.NDArray[np.intp]
 Columns = dict[str, npt.NDArray[Any]]
+
+
+class Thumb(Protocol):
+    """Crops of one face in one window: images uint8 RGB (k, S, S, 3), mesh points (k, P, 2)."""
+
+    @property
+    def video(self) -> str: ...
+    @property
+    def face(self) -> int: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def images(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def points(self) -> npt.NDArray[np.float32] | None: ...
 
 
 @dataclass(slots=True)
