@@ -33,13 +33,13 @@ class Clock:
         self._last_s: float | None = None
 
     def time(self, raw_s: float | None) -> tuple[float, bool]:
-        """The time of the next frame in seconds, and whether it had to be invented."""
+        """The time of the next frame in seconds, and whether the one it came with was unusable."""
         time_s = None if raw_s is None else self._trusted(raw_s)
-        invented = time_s is None
+        broken = raw_s is not None and time_s is None
         if time_s is None:
             time_s = 0.0 if self._last_s is None else self._last_s + self._period_s
         self._raw_s, self._last_s = raw_s, time_s
-        return time_s, invented
+        return time_s, broken
 
     def _trusted(self, raw_s: float) -> float | None:
         last_s = self._last_s
@@ -56,10 +56,10 @@ def nominal_fps(
 ) -> float:
     """The constant rate that describes a stream best, in frames a second; always positive.
 
-    Containers often lie about the rate of a variable stream, and often round times (Matroska to
-    milliseconds, GIF to hundredths). So a rate the container states is believed when the
-    median step between frames agrees with it within 5 %, or, where rounding alone explains the
-    difference, when the mean step does. Otherwise the rate is one over the median step.
+    Containers often state a wrong rate for a variable stream, and often round times (Matroska to
+    milliseconds, GIF to hundredths of a second). So the typical step between frames is measured:
+    the mean where all steps are equal but for rounding, else the median. A stated rate that
+    agrees with it within 5 % is believed; otherwise the rate is one over the typical step.
 
     Args:
         times_s: presentation times of the first frames, in any order, in seconds.
@@ -71,14 +71,10 @@ def nominal_fps(
     steps = [after - before for before, after in pairwise(ordered)]
     if not steps:
         return stated[0] if stated else FALLBACK_FPS
-    typical, mean = median(steps), fmean(steps)
+    mean_s = fmean(steps)
+    constant = all(abs(step - mean_s) <= 1.001 * quantum_s for step in steps)
+    typical_s = mean_s if constant else median(steps)
     for rate in stated:
-        period = 1.0 / rate
-        rounded = abs(typical - period) <= quantum_s and _agree(mean, period)
-        if rounded or _agree(typical, period):
+        if abs(typical_s * rate - 1) <= _TOLERANCE:
             return rate
-    return min(1.0 / typical, _MAX_FPS)
-
-
-def _agree(measured: float, stated: float) -> bool:
-    return abs(measured - stated) <= _TOLERANCE * stated
+    return min(1 / typical_s, _MAX_FPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,9 @@ from openmarlin.video.problems import Problems
 
 MAX_PIXELS = 16384 * 8704
 """Largest picture that is decoded (a little over 16K); a damaged header may claim any size."""
+
+_TEXT_FORMATS = ("tty", "concat", "hls", "dash")
+"""What FFmpeg reads beside video: it draws letters, and follows lists to other files."""
 
 Packet: TypeAlias = "av.Packet[VideoStream]"
 
@@ -72,6 +76,8 @@ def _check_file(path: Path) -> None:
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    if container.format.name in _TEXT_FORMATS:
+        raise VideoError(f"{path}: is a text file or a play list; give a video file")
     moving = [
         stream
         for stream in container.streams.video
@@ -130,11 +136,25 @@ def pictures(feed: Iterable[Packet], stream: VideoStream, problems: Problems) ->
 def _decoded(
     feed: Iterable[Packet], stream: VideoStream, problems: Problems
 ) -> Iterator[av.VideoFrame]:
-    for packet in feed:
-        if packet.is_corrupt:
-            problems.note("frame")
-        yield from _decode(stream, packet, problems)
-    yield from _decode(stream, None, problems)
+    timeless = _has_no_times(stream)
+    for packet in chain(feed, (None,)):
+        if packet is not None and packet.is_corrupt:
+            problems.note("cut")
+        for frame in _decode(stream, packet, problems):
+            if timeless:
+                frame.pts = None
+            yield frame
+
+
+def _has_no_times(stream: VideoStream) -> bool:
+    """Whether the times FFmpeg tells are made up, in decoding order.
+
+    AVI stores none, and for a codec that reorders frames as freely as H.264 they cannot be
+    derived from the packets. Such frames are timed by the nominal rate.
+    """
+    codec = stream.codec_context
+    free_order = codec.codec.canonical_name in ("h264", "hevc", "vvc") and codec.has_b_frames
+    return free_order and stream.container.format.name == "avi"
 
 
 def _decode(

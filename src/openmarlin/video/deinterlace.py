@@ -13,9 +13,8 @@ Timed = tuple[av.VideoFrame, float | None]
 
 
 def timed(frame: av.VideoFrame, time_base: Fraction) -> Timed:
-    """A frame with its time; where a container (AVI) has only decoding times, with that."""
-    stamp = frame.pts if frame.pts is not None else frame.dts
-    return frame, None if stamp is None else float(stamp * time_base)
+    """A frame with the time it carries."""
+    return frame, None if frame.pts is None else float(frame.pts * time_base)
 
 
 class Deinterlacer:

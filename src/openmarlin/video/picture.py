@@ -54,10 +54,10 @@ class Orientation:
 
     @property
     def rotation(self) -> int:
-        """Degrees clockwise, one of 0, 90, 180, 270 (after a mirroring, if there is one)."""
+        """Degrees clockwise: 0, 90, 180 or 270, after left and right are swapped if they are."""
         if self.transpose:
-            return 270 if self.flip_y else 90
-        return 180 if self.flip_x else 0
+            return 90 if self.flip_x else 270
+        return 180 if self.flip_y else 0
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the shown picture."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-Kind = Literal["packet", "frame", "clock", "size"]
+Kind = Literal["packet", "cut", "frame", "clock", "size"]
 
 _LINES: dict[Kind, tuple[str, str]] = {
     "packet": ("1 damaged packet skipped", "{n} damaged packets skipped"),
+    "cut": ("1 packet is incomplete", "{n} packets are incomplete"),
     "frame": (
         "1 damaged frame kept as far as decoded",
         "{n} damaged frames kept as far as decoded",
     ),
     "clock": (
-        "1 frame without a usable time, timed by the nominal rate",
-        "{n} frames without a usable time, timed by the nominal rate",
+        "1 frame with a broken time, timed by the nominal rate",
+        "{n} frames with broken times, timed by the nominal rate",
     ),
     "size": (
         "1 frame of another size, scaled to the first",

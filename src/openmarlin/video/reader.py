@@ -178,8 +178,8 @@ class VideoReader:
         with closing(container):
             feed = packets(container, stream, problems)
             for index, (picture, raw_s) in enumerate(pictures(feed, stream, problems)):
-                problems.now_s, invented = clock.time(raw_s)
-                if invented:
+                problems.now_s, broken = clock.time(raw_s)
+                if broken:
                     problems.note("clock")
                 if (picture.width, picture.height) != self._stored_size:
                     problems.note("size")
