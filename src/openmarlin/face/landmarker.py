@@ -101,7 +101,8 @@ class Landmarker:
                 pixels), None for those that are not to be looked for.
 
         Returns:
-            For every frame and box the face, or None where it is lost.
+            For every frame and box the face, or None where it is lost. Two boxes never get the
+            same face: it goes to the box it overlaps most.
         """
         wanted = [
             (i, j, np.asarray(box, np.float32))
@@ -114,7 +115,7 @@ class Landmarker:
         result: list[list[Face | None]] = [[None] * len(row) for row in boxes]
         for (i, j, _), face in zip(wanted, faces, strict=True):
             result[i][j] = face
-        return result
+        return [_one_owner(row, known) for row, known in zip(result, boxes, strict=True)]
 
     def _recentre(self, images: list[Image], boxes: list[Box]) -> list[_Square | None]:
         """Where the detector sees the face of each box now."""
@@ -205,6 +206,24 @@ def _distinct(faces: list[Face]) -> list[Face]:
     """Drop faces whose mesh lies on an earlier one's: two detections of one face."""
     kept: list[Face] = []
     for face in faces:
-        if all(overlaps(face.box, other.box[None])[0] < _SAME_FACE for other in kept):
+        if not any(_same(face, other) for other in kept):
             kept.append(face)
     return kept
+
+
+def _one_owner(faces: list[Face | None], boxes: Sequence[Box | None]) -> list[Face | None]:
+    """Where two known boxes ended on one face, leave it to the box that overlaps it most."""
+    claims = [
+        (float(overlaps(face.box, np.asarray(box, np.float32)[None])[0]), j, face)
+        for j, (face, box) in enumerate(zip(faces, boxes, strict=True))
+        if face is not None and box is not None
+    ]
+    owned: list[Face | None] = [None] * len(faces)
+    for _, j, face in sorted(claims, key=lambda claim: (-claim[0], claim[1])):
+        if not any(other is not None and _same(face, other) for other in owned):
+            owned[j] = face
+    return owned
+
+
+def _same(face: Face, other: Face) -> bool:
+    return bool(overlaps(face.box, other.box[None])[0] >= _SAME_FACE)
