@@ -87,6 +87,17 @@ def test_one_bad_time_changes_no_other():
     assert times_of([1.0, 1.0, 1.2]) == ([1.0, 1.1, 1.2], 1)
 
 
+def test_long_pauses_within_the_stated_duration_stay():
+    """A lecture that shows one slide for minutes."""
+    clock = Clock(10, duration_s=600)
+    assert [clock.time(raw) for raw in (5.0, 5.1, 405.0, 9999.0)] == [
+        (5.0, False),
+        (5.1, False),
+        (405.0, False),
+        (405.1, True),
+    ]
+
+
 @pytest.mark.parametrize("origin", [0.0, 95443.7])
 def test_a_new_origin_is_adopted(origin):
     """Two recordings in one file, or a counter that wrapped: variable steps are kept."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import fmean, median
 
 MAX_GAP_S = 60.0
-"""A longer pause between two frames counts as a broken time stamp, not as a pause."""
+"""A longer pause between two frames, beyond what the file states, is a broken time stamp."""
 
 FALLBACK_FPS = 25.0
 """The rate of a stream that states none and has no time stamps (FFmpeg's default, too)."""
@@ -20,14 +20,16 @@ _TOLERANCE = 0.05
 class Clock:
     """Turns raw presentation times into times that always increase.
 
-    A time is kept as it is while it moves forward by at most `MAX_GAP_S`. A missing, repeated,
-    backward or wildly distant one becomes the previous time plus one nominal frame; when the
-    stream then goes on steadily from a new origin (joined recordings, a counter that wrapped),
-    that origin is adopted.
+    A time is kept as it is while it moves forward, by at most `MAX_GAP_S` or within the duration
+    that the file states. A missing, repeated, backward or wildly distant one becomes the previous
+    time plus one nominal frame; when the stream then goes on steadily from a new origin (joined
+    recordings, a counter that wrapped), that origin is adopted.
     """
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, duration_s: float | None = None) -> None:
         self._period_s = 1.0 / fps
+        self._duration_s = duration_s or 0.0
+        self._end_s = 0.0
         self._offset_s = 0.0
         self._raw_s: float | None = None
         self._last_s: float | None = None
@@ -38,13 +40,15 @@ class Clock:
         broken = raw_s is not None and time_s is None
         if time_s is None:
             time_s = 0.0 if self._last_s is None else self._last_s + self._period_s
+        if self._last_s is None:
+            self._end_s = time_s + self._duration_s
         self._raw_s, self._last_s = raw_s, time_s
         return time_s, broken
 
     def _trusted(self, raw_s: float) -> float | None:
-        last_s = self._last_s
-        if last_s is None or 0 < raw_s + self._offset_s - last_s <= MAX_GAP_S:
-            return raw_s + self._offset_s
+        last_s, time_s = self._last_s, raw_s + self._offset_s
+        if last_s is None or last_s < time_s <= max(last_s + MAX_GAP_S, self._end_s):
+            return time_s
         if self._raw_s is not None and 0 < raw_s - self._raw_s <= MAX_GAP_S:
             self._offset_s = last_s - self._raw_s
             return raw_s + self._offset_s

@@ -173,7 +173,7 @@ class VideoReader:
             )
 
     def _frames(self, problems: Problems) -> Generator[Frame]:
-        info, clock = self.info, Clock(self.info.fps)
+        info, clock = self.info, Clock(self.info.fps, self._stated_s)
         container, stream = open_video(self._path, self._threads)
         with closing(container):
             feed = packets(container, stream, problems)
