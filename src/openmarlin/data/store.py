@@ -1,0 +1,177 @@
+"""The store: face crops and their regions on disk, for training to read at random.
+
+    with StoreWriter("faces", size=256) as writer:
+        writer.add("anna-1", images, cells, fps=25.0)
+    store = Store("faces")
+    images, cells = store.read(0, range(0, 32, 2))  # uint8 (16, S, S, 3), uint16 (16, S/8, S/8)
+
+Reading keeps no file open and changes nothing in the object, so one store serves any number of
+threads and of processes, forked or spawned.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.data.shards import (
+    FRAME,
+    INDEX_FILE,
+    Shard,
+    Track,
+    decode_frame,
+    read_index,
+    sha256_of,
+)
+from openmarlin.data.store_writer import StoreWriter
+from openmarlin.errors import InputError
+from openmarlin.lapa import CELL_PX
+
+__all__ = ["Store", "StoreWriter", "Track"]
+
+_HEAL = "copy it again, or leave it out with damaged=skip"
+
+
+class Store:
+    """Opens a store.
+
+    Args:
+        path: the folder that `prepare` or a `StoreWriter` made.
+        damaged: what to do about shards that are missing or damaged. `fatal` looks at their
+            lengths; `skip` reads them all, compares checksums, and leaves out the tracks of those
+            that are not as they were written.
+
+    Attributes:
+        size: side of the crops, pixels.
+        tracks: what can be read.
+        info: how the store was made.
+        problems: shards that are left out, a line each.
+
+    Raises:
+        InputError: no store there, nothing in it, damage, or shards that are not the index's.
+    """
+
+    def __init__(self, path: str | Path, damaged: Literal["fatal", "skip"] = "fatal") -> None:
+        self.path = Path(path)
+        index = read_index(self.path)
+        self.size, self.info = index.size, index.info
+        self._shards = index.shards
+        if not index.tracks:
+            raise InputError(f"{path}: the store is empty; prepare videos that show faces")
+        bad = self._damaged(thorough=damaged == "skip")
+        if bad and damaged == "fatal":
+            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+            raise InputError(f"{next(iter(bad.values()))}{more}; {_HEAL}")
+        self.problems = list(bad.values())
+        self.tracks = [track for track in index.tracks if track.shard not in bad]
+        if not self.tracks:
+            raise InputError(f"{path}: all shards are damaged, first {self.problems[0]}; {_HEAL}")
+        self._check_places()
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def read(
+        self, track_index: int, frames: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        """Read frames of a track, in any order, also repeatedly.
+
+        One stretch of the file is read, from the first to the last of them.
+
+        Args:
+            track_index: position in `tracks`.
+            frames: T frame numbers, from 0 to n_frames - 1.
+
+        Returns:
+            Crops, uint8 RGB (T, S, S, 3), and class bits of their cells, uint16 (T, S/8, S/8).
+
+        Raises:
+            IndexError: there is no such frame.
+            InputError: the shard is damaged there.
+        """
+        track = self.tracks[track_index]
+        wanted = np.asarray(frames, np.int64)
+        if not len(wanted) or wanted.min() < 0 or wanted.max() >= track.n_frames:
+            raise IndexError(f"{track.name}: frames {frames} of {track.n_frames}")
+        side = self.size // CELL_PX
+        images = np.empty((len(wanted), self.size, self.size, 3), np.uint8)
+        cells = np.empty((len(wanted), side, side), np.uint16)
+        table, starts, data = self._bytes(track, int(wanted.min()), int(wanted.max()) + 1)
+        for i, frame in enumerate(wanted):
+            begin, end = starts[frame], starts[frame + 1]
+            if not decode_frame(data[begin:end], table[frame], images[i], cells[i]):
+                raise self._broken(track, f"frame {frame} of {track.name} is not as it was written")
+        return images, cells
+
+    def verify(self) -> list[str]:
+        """Read everything and compare checksums: a line for every shard that is damaged."""
+        return list(self._damaged(thorough=True).values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Columns pickle four times faster than tracks: a spawned loader worker starts at once."""
+        return {**self.__dict__, "tracks": list(zip(*self.tracks, strict=True))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state["tracks"] = list(map(Track._make, zip(*state["tracks"], strict=True)))
+        self.__dict__.update(state)
+
+    def _bytes(
+        self, track: Track, first: int, stop: int
+    ) -> tuple[NDArray[np.void], NDArray[np.int64], memoryview]:
+        """The table of a track, and the bytes of its frames first .. stop - 1.
+
+        In between: where each frame starts in those bytes (n_frames + 1,).
+        """
+        try:
+            with (self.path / self._shards[track.shard].file).open("rb", buffering=0) as file:
+                file.seek(track.offset)
+                raw = file.read(track.n_frames * FRAME.itemsize)
+                table = np.frombuffer(raw, FRAME, len(raw) // FRAME.itemsize)
+                sizes = table["jpeg"].astype(np.int64) + table["cells"]
+                starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+                if len(table) < track.n_frames or len(raw) + starts[-1] != track.n_bytes:
+                    raise self._broken(track, f"the table of {track.name} is not as it was written")
+                file.seek(starts[first], os.SEEK_CUR)
+                data = file.read(starts[stop] - starts[first])
+        except OSError as error:
+            raise self._broken(track, error.strerror or str(error)) from None
+        return table, starts - starts[first], memoryview(data)
+
+    def _broken(self, track: Track, what: str) -> InputError:
+        return InputError(
+            f"{self.path / self._shards[track.shard].file}: damaged ({what}); {_HEAL}"
+        )
+
+    def _damaged(self, *, thorough: bool) -> dict[int, str]:
+        """Shard number -> what is wrong with it."""
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            told = pool.map(lambda shard: self._fault(shard, thorough), self._shards)
+            return {number: fault for number, fault in enumerate(told) if fault}
+
+    def _fault(self, shard: Shard, thorough: bool) -> str | None:
+        file = self.path / shard.file
+        try:
+            n_bytes = file.stat().st_size
+            if n_bytes != shard.n_bytes:
+                return f"{file}: has {n_bytes:,} bytes, {INDEX_FILE} says {shard.n_bytes:,}"
+            if thorough and sha256_of(file) != shard.sha256:
+                return f"{file}: damaged, its sha256 is not the one in {INDEX_FILE}"
+        except OSError as error:
+            return f"{file}: {(error.strerror or str(error)).lower()}"
+        return None
+
+    def _check_places(self) -> None:
+        """Every track must lie within its shard."""
+        for track in self.tracks:
+            known = track.shard < len(self._shards)
+            if not known or track.offset + track.n_bytes > self._shards[track.shard].n_bytes:
+                raise InputError(
+                    f"{self.path}: index and shards disagree ({track.name} lies outside shard "
+                    f"{track.shard}); copy the store again"
+                )

@@ -1,0 +1,222 @@
+"""Writing a store: refusals, and nothing lost or doubled when the writer dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openmarlin.data.shards import INDEX_FILE, PARTS, Track, TrackBytes
+from openmarlin.data.store import Store, StoreWriter
+from openmarlin.data.store_writer import JOURNAL_FILE, key_of
+from openmarlin.errors import InputError
+
+SIZE = 16
+KEYS = [f"video{i}" for i in range(6)]
+
+
+def write_part(writer: StoreWriter, key: str) -> None:
+    """Finish a video of two tracks; the third of `KEYS` has none."""
+    if key == KEYS[2]:
+        writer.commit(key, [], {"told": "no face"})
+        return
+    tracks, parts = [], []
+    for number in range(2):
+        data = TrackBytes()
+        for frame in range(4):
+            value = 16 * KEYS.index(key) + 4 * number + frame
+            data.add(np.full((SIZE, SIZE, 3), value, np.uint8), np.full((2, 2), value, np.uint16))
+        parts.append(data.join())
+        tracks.append(Track(f"{key}/{number}", key, key, 4, 25.0, n_bytes=len(parts[-1])))
+    writer.part(key).write_bytes(b"".join(parts))
+    writer.commit(key, tracks)
+
+
+def write_all(path: Path, keys: list[str], *, resume: bool = False) -> None:
+    with StoreWriter(path, size=SIZE, shard_bytes=4_000, resume=resume) as writer:
+        for key in keys:
+            if key not in writer:
+                write_part(writer, key)
+        writer.close(KEYS)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name != JOURNAL_FILE}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    path = tmp_path_factory.mktemp("whole") / "s"
+    write_all(path, KEYS)
+    store = Store(path)
+    assert [track.name for track in store.tracks] == [
+        f"{key}/{n}" for key in KEYS if key != KEYS[2] for n in range(2)
+    ]
+    for i, track in enumerate(store.tracks):
+        value = 16 * KEYS.index(track.video) + 4 * (i % 2)
+        assert store.read(i, [0, 3])[1][:, 0, 0].tolist() == [value, value + 3]
+    return contents(path)
+
+
+def test_order_of_finishing_does_not_matter(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    write_all(tmp_path / "s", KEYS[::-1])
+    assert contents(tmp_path / "s") == expected
+
+
+_DIE = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import openmarlin.data.store_writer as module
+from test_store_writer import KEYS, write_all
+
+calls = 0
+def dying(function):
+    def call(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == {when}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return call
+
+module.os.fsync = dying(os.fsync)
+Path.unlink = dying(Path.unlink)
+Path.replace = dying(Path.replace)
+write_all(Path({path!r}), KEYS, resume={resume})
+"""
+
+
+def _run_until_killed(path: Path, when: int, *, resume: bool) -> int:
+    script = _DIE.format(tests=str(Path(__file__).parent), when=when, path=str(path), resume=resume)
+    return subprocess.run([sys.executable, "-c", script], check=False).returncode
+
+
+@pytest.mark.parametrize("when", [1, 3, 8, 10, 12, 13, 16, 20, 24])
+def test_killed_at_any_step_and_gone_on_with(
+    tmp_path: Path, expected: dict[str, bytes], when: int
+) -> None:
+    assert _run_until_killed(tmp_path / "s", when, resume=False) == -signal.SIGKILL
+    write_all(tmp_path / "s", KEYS, resume=(tmp_path / "s" / JOURNAL_FILE).exists())
+    assert contents(tmp_path / "s") == expected
+
+
+def test_torn_line_of_the_journal_is_cut_off(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    path = tmp_path / "s"
+    writer = StoreWriter(path, size=SIZE, shard_bytes=4_000)
+    for key in KEYS[:3]:
+        write_part(writer, key)
+    writer._journal.close()
+    journal = path / JOURNAL_FILE
+    journal.write_bytes(journal.read_bytes()[:-7])  # the line of the third video
+    again = StoreWriter(path, size=SIZE, shard_bytes=4_000, resume=True)
+    assert [key in again for key in KEYS] == [True, True, *[False] * 4]
+    again._journal.close()
+    write_all(path, KEYS, resume=True)
+    assert contents(path) == expected
+
+
+def test_a_finished_store_takes_more_videos(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    write_all(path, KEYS[3:])
+    before = contents(path)
+    with StoreWriter(path, size=SIZE, shard_bytes=4_000, resume=True) as writer:
+        with pytest.raises(InputError, match="in use by another run"):
+            StoreWriter(path, size=SIZE, resume=True)
+        for key in KEYS[:3]:
+            write_part(writer, key)
+        assert writer.note(KEYS[2]) == {"told": "no face"}
+        writer.close(KEYS)
+    after = contents(path)
+    assert all(after[name] == before[name] for name in before if name.startswith("shard"))
+    videos = [track.video for track in Store(path).tracks]
+    assert list(dict.fromkeys(videos)) == [*KEYS[3:], *KEYS[:2]]
+    assert not (path / PARTS).exists()
+
+
+def test_add_by_key(tmp_path: Path) -> None:
+    images, cells = np.zeros((2, SIZE, SIZE, 3), np.uint8), np.zeros((2, 2, 2), np.uint16)
+    with StoreWriter(tmp_path / "s", size=SIZE) as writer:
+        writer.add("a", images, cells)
+        assert key_of("a") in writer
+        with pytest.raises(ValueError, match="in the store already"):
+            writer.add("a", images, cells)
+        for bad_images, bad_cells in (
+            (images[:0], cells[:0]),
+            (images, cells[:1]),
+            (images[:, :8], cells),
+            (images, cells[:, :1]),
+        ):
+            with pytest.raises(ValueError):
+                writer.add("b", bad_images, bad_cells)
+
+
+def _foreign(path: Path) -> None:
+    (path / JOURNAL_FILE).unlink()
+
+
+def _damaged_journal(path: Path) -> None:
+    (path / JOURNAL_FILE).write_text("{\n")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "told"),
+    [
+        (None, {}, "not empty; add --resume .*--overwrite"),
+        (None, {"resume": True, "size": 32}, "size was 16, is 32"),
+        (None, {"resume": True, "settings": {"rate": 2}}, "rate was None, is 2"),
+        (None, {"size": 20}, "multiple of 8"),
+        (_foreign, {"overwrite": True}, "not made by openmarlin"),
+        (_foreign, {"resume": True}, "no earlier run to resume"),
+        (_damaged_journal, {"resume": True}, "not readable; start anew"),
+    ],
+)
+def test_refusals(
+    tmp_path: Path, prepare: Callable[[Path], None] | None, options: dict[str, object], told: str
+) -> None:
+    path = tmp_path / "s"
+    write_all(path, KEYS[:1])
+    if prepare:
+        prepare(path)
+    before = contents(path)
+    with pytest.raises(InputError, match=told) as caught:
+        StoreWriter(path, **{"size": SIZE, **options})
+    assert "\n" not in str(caught.value)
+    assert contents(path) == before
+
+
+def test_refuses_a_file_and_resuming_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        StoreWriter(tmp_path / "file", size=SIZE)
+    with pytest.raises(InputError, match="no earlier run"):
+        StoreWriter(tmp_path / "new", size=SIZE, resume=True)
+
+
+def test_overwrite_removes_only_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    write_all(path, KEYS)
+    (path / "notes.txt").write_text("mine")
+    with StoreWriter(path, size=32, overwrite=True) as writer:
+        assert KEYS[0] not in writer
+        assert not list(path.glob("shard-*"))
+    assert (path / "notes.txt").read_text() == "mine"
+    assert json.loads((path / INDEX_FILE).read_text())["size"] == 32
+
+
+def test_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = StoreWriter(tmp_path / "s", size=SIZE)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left on device; make room"):
+        writer.commit("a", [])
