@@ -2,16 +2,20 @@
 
 A cut changes the picture; so do a pan, a head that moves and a flash. Blocks of the thumbnail are
 therefore looked for in the neighbourhood of where they were: motion finds them again, a cut does
-not. Two shots of the same colours need a larger residual than shots whose histograms differ.
-Measured on 20,000 pairs of consecutive frames of 520 clips (no false cut; the residual of pans and
-shaking cameras stays below 31) and on joined clips: those with other surroundings are found. A
-change of speaker before an unchanged background is left to the tracker.
+not. What residual makes a cut depends on the evidence: little suffices where the change stands out
+among its neighbours in time, more where the colours changed, most where neither is so.
+
+Measured at 12 to 15 frames a second on 520 clips (20,000 pairs of frames; all but a handful of what
+is flagged are true cuts) and on 245 joins of clips of the same source, 92 % of which are found; the
+others hardly change the picture: one more take of the same person before the same wall.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -22,9 +26,12 @@ Item = TypeVar("Item")
 
 _THUMB_PX = 64
 _BLOCK, _REACH = 8, 6  # thumbnail pixels
-_UNCHANGED = 10.0  # mean absolute difference, grey levels: surely no cut
-_FOREIGN = 33.0  # block residual, grey levels: a cut whatever the colours
-_UNFAMILIAR, _COMMON_COLOURS = 12.0, 0.62  # ... and when less than 62 % of the colours are shared
+# Block residuals, grey levels, above which a change is a cut ...
+_FOREIGN = 33.0  # whatever else
+_RECOLOURED, _COMMON_COLOURS = 12.0, 0.62  # when less than 62 % of the colours are common
+_SUDDEN, _OUTLIER = 8.0, 2.5  # when it is so many times the changes around it
+_PAST, _FUTURE = 3, 2  # those are
+_MAX_REPEATS = 64
 
 
 def thumbnail(image: Image) -> Image:
@@ -36,47 +43,89 @@ def thumbnail(image: Image) -> Image:
     return np.asarray(small, dtype=np.uint8)
 
 
-def is_cut(before: Image, after: Image) -> bool:
-    """Whether two thumbnails show different shots."""
+def is_cut(before: Image, after: Image, usual: float) -> bool:
+    """Whether two thumbnails show different shots.
+
+    Args:
+        before, after: thumbnails of consecutive frames.
+        usual: the largest `change` between frames shortly before and after these.
+    """
     if before.shape != after.shape:
         return True
-    if float(cv2.absdiff(before, after).mean()) < _UNCHANGED:
-        return False
-    residual = _block_residual(before, after)
-    return residual > _FOREIGN or (
-        residual > _UNFAMILIAR and _common_colours(before, after) < _COMMON_COLOURS
-    )
+    # The residual cannot exceed the root mean square difference, which costs nothing.
+    bound = float(cv2.norm(before, after, cv2.NORM_L2)) / before.size**0.5
+    limit = _FOREIGN
+    if change(before, after) > _OUTLIER * usual:
+        limit = _SUDDEN
+    elif bound > _RECOLOURED and _common_colours(before, after) < _COMMON_COLOURS:
+        limit = _RECOLOURED
+    return bound > limit and _block_residual(before, after) > limit
+
+
+def change(before: Image, after: Image) -> float:
+    """Mean absolute difference of two thumbnails, grey levels."""
+    return float(cv2.absdiff(before, after).mean()) if before.shape == after.shape else 255.0
+
+
+@dataclass(slots=True)
+class _Shown(Generic[Item]):
+    """A picture and the items, one or more in a row, that show it."""
+
+    image: Image
+    thumb: Image
+    items: list[Item]
 
 
 def starts_of_shots(
     items: Iterable[Item], picture: Callable[[Item], Image]
 ) -> Iterator[tuple[Item, bool]]:
-    """Pair each item with whether a shot begins with it, looking one item ahead.
-
-    A frame that differs from the one before it begins a shot unless the next frame shows the old
-    shot again: a flash or a damaged picture.
-    """
-    reference: Image | None = None
-    suspect: tuple[Item, Image] | None = None
+    """Pair each item with whether a shot begins with it, looking two pictures ahead."""
+    window: deque[_Shown[Item]] = deque()
+    judge = _Judge()
     for item in items:
-        thumb = thumbnail(picture(item))
-        if reference is None:
-            reference = thumb
-            yield item, True
+        image = picture(item)
+        if window and image is window[-1].image and len(window[-1].items) < _MAX_REPEATS:
+            window[-1].items.append(item)
             continue
-        if suspect is not None:
-            flash = not is_cut(reference, thumb)
-            yield suspect[0], not flash
-            if not flash:
-                reference = suspect[1]
-            suspect = None
-        if is_cut(reference, thumb):
-            suspect = item, thumb
-        else:
-            reference = thumb
-            yield item, False
-    if suspect is not None:
-        yield suspect[0], True
+        window.append(_Shown(image, thumbnail(image), [item]))
+        if len(window) > _FUTURE:
+            yield from _marked(window, judge)
+    while window:
+        yield from _marked(window, judge)
+
+
+def _marked(window: deque[_Shown[Item]], judge: _Judge) -> Iterator[tuple[Item, bool]]:
+    starts = judge.starts_shot([shown.thumb for shown in window])
+    for item in window.popleft().items:
+        yield item, starts
+        starts = False
+
+
+class _Judge:
+    """Decides for one picture after the other whether a shot begins with it."""
+
+    def __init__(self) -> None:
+        self._before: Image | None = None  # the last picture of the shot so far
+        self._changes: deque[float] = deque(maxlen=_PAST)
+
+    def starts_shot(self, thumbs: list[Image]) -> bool:
+        """Judge the first of these consecutive thumbnails."""
+        now, future = thumbs[0], thumbs[1:]
+        if self._before is None:
+            self._before = now
+            return True
+        step = change(self._before, now)
+        steps = [change(a, b) for a, b in zip(thumbs, future, strict=False)]
+        # Without a past nothing can be told to stand out.
+        usual = max([*self._changes, *steps]) if self._changes else float("inf")
+        starts = is_cut(self._before, now, usual)
+        if starts and future and change(self._before, future[0]) < 0.5 * steps[0]:
+            return False  # a flash or a damaged picture: the old shot goes on after it
+        self._before = now
+        self._changes.append(step)
+        if starts:
+            self._changes.clear()
+        return starts
 
 
 def _block_residual(before: Image, after: Image) -> float:

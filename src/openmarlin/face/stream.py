@@ -24,13 +24,14 @@ from openmarlin.face.cuts import starts_of_shots
 from openmarlin.face.find import find_faces, mesh_box
 from openmarlin.face.landmarker import Face, Landmarker
 from openmarlin.face.smooth import RADIUS_S
-from openmarlin.face.track import Track, Tracker, distinct, reach
+from openmarlin.face.track import CONFIRMED, Track, Tracker, distinct, reach
 from openmarlin.video.reader import Frame
 
 _CHUNK_TICKS, _CHUNK_S, _CHUNK_BYTES = 16, 1.0, 100_000_000
 _SEARCH_S = 0.7  # between two searches in a shot, at least
 _HELD_BYTES = 256_000_000  # of patches; beyond it, faces out of sight are given up
 _HELD_TICKS = 600
+_DOUBT_S = 1.5  # a face that is not confirmed by then is not shown
 _MARGIN = 0.3  # of the side, around a face that is seen
 _GROWTH = 1.3  # of the side, where a face out of sight may come back
 
@@ -245,11 +246,12 @@ class _Run:
 
     def _settled(self, waiting: _Waiting) -> bool:
         """Whether no later frame can change the crops of this one."""
-        if len(self._waiting) > _HELD_TICKS:
-            return True
-        return all(
+        age_s, age = self._waiting[-1].clock_s - waiting.clock_s, len(self._waiting)
+        doubted = age_s < _DOUBT_S or age <= CONFIRMED
+        return age > _HELD_TICKS or all(
             track.closed
             or (track.confirmed and track.last_sample.time_s >= waiting.clock_s + RADIUS_S)
+            or not (track.confirmed or doubted)
             for track in self._tracks
             if waiting.number in track.samples
         )

@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.face.crop import marlin_square
-from openmarlin.face.landmarker import Face
+from openmarlin.face.landmarker import MIN_SCORE, Face
 from openmarlin.face.smooth import Floats, smooth
 
 CONFIRMED = 3
-"""Times a face must be seen to be believed (in shots this long at least)."""
+"""Times a face must be seen to be believed (in shots this long at least), ..."""
+
+_SURE = 0.75  # ... once of them with this score
 
 _EYES = (33, 263)  # outer corners: the person's right eye, left eye
 _MIDLINE = (10, 152)  # top of the forehead, chin
-_SLACK, _SPEED = 0.35, 0.5  # how far a face may stray from its prediction: sides, sides a second
+_SLACK, _SPEED = 0.5, 0.5  # how far a face may stray from its prediction: sides, sides a second
 _MAX_ZOOM = math.log(1.6)  # between two sightings
 _PREDICTED_S = 0.2  # motion is extrapolated for so long; then the face is expected to stand
 _SAME_FACE = 0.25  # meshes whose points lie closer (sides, on average) are one face
@@ -95,6 +97,7 @@ class Track:
 
     samples: dict[int, Sample] = field(default_factory=dict)
     seen: int = 0
+    best_score: float = 0.0
     last: int = -1
     velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
     closed: bool = False
@@ -123,7 +126,8 @@ class Track:
             self.velocity = (moved / elapsed).astype(np.float32)
         self.samples[number] = Sample(time_s, face, square)
         self.seen, self.last = self.seen + 1, number
-        self.confirmed = self.confirmed or self.seen >= CONFIRMED
+        self.best_score = max(self.best_score, face.score)
+        self._confirm(CONFIRMED)
 
     def miss(self, number: int, time_s: float) -> None:
         """Add a frame in which the face was not seen."""
@@ -132,8 +136,12 @@ class Track:
     def close(self, shot_frames: int) -> None:
         """End the track with its last sighting."""
         self.samples = {n: s for n, s in self.samples.items() if n <= self.last}
-        self.confirmed = self.confirmed or self.seen >= min(CONFIRMED, shot_frames)
+        self._confirm(min(CONFIRMED, shot_frames))
         self.closed = True
+
+    def _confirm(self, times: int) -> None:
+        sure = self.seen >= times and self.best_score >= _SURE
+        self.confirmed = self.confirmed or sure
 
     def predict(self, time_s: float) -> NDArray[np.float32]:
         """The mesh (478, 3) expected at an instant: the last one, moved on for a moment."""
@@ -142,6 +150,15 @@ class Track:
         points = sample.face.points.copy()
         points[:, :2] += self.velocity * min(time_s - sample.time_s, _PREDICTED_S)
         return points
+
+    def apart(self, face: Face, time_s: float) -> float:
+        """How far a face lies from where this one is expected or was, in sides."""
+        before = self.last_sample.face
+        assert before is not None
+        if abs(math.log(_size(face.points) / _size(before.points))) > _MAX_ZOOM:
+            return math.inf
+        places = (before.points, self.predict(time_s))
+        return min(distance(points, face.points) for points in places)
 
     def smoothed(self, number: int) -> Floats:
         """The final square at a frame; it stays close to the measured one."""
@@ -189,7 +206,7 @@ class Tracker:
                 track.close(self._shot_frames)
         self.live = [track for track in self.live if not track.closed]
         taken = set(matched.values())
-        fresh = [face for i, face in enumerate(faces) if i not in taken]
+        fresh = [f for i, f in enumerate(faces) if i not in taken and f.score >= MIN_SCORE]
         for face in sorted(fresh, key=lambda face: -_size(face.points)):
             track = Track()
             track.see(number, time_s, face, self._upright)
@@ -199,12 +216,10 @@ class Tracker:
         """Which face each live track has become, nearest pairs first."""
         pairs = []
         for t, track in enumerate(self.live):
-            expected = track.predict(time_s)
             limit = reach(time_s - track.last_sample.time_s)
             for f, face in enumerate(faces):
-                apart = distance(expected, face.points)
-                zoom = abs(math.log(_size(face.points) / _size(expected)))
-                if apart < limit and zoom < _MAX_ZOOM:
+                apart = track.apart(face, time_s)
+                if apart < limit:
                     pairs.append((apart, t, f))
         matched: dict[Track, int] = {}
         for _, t, f in sorted(pairs):
