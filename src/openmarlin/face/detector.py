@@ -1,9 +1,9 @@
 """Find faces of any size in a frame: BlazeFace over a pyramid, everything after it pure numpy.
 
 BlazeFace (short range; Bazarevsky et al., arXiv 1907.05047) answers on a grid of anchors of two
-strides. It finds faces of about 20 to 120 of its own pixels, so a frame is shown to it at three
+strides. It finds faces of about 20 to 110 of its own pixels, so a frame is shown to it at three
 scales. As it is fully convolutional, each scale is one call on the whole picture: no tiles, no
-seams, no face cut in two.
+seams, no face cut in two. The canvases come in few shapes, because each is compiled by itself.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.face.nets import DETECTOR_PX, FaceNets
+from openmarlin.face.nets import FaceNets
 
-LEVELS_PX = (128, 256, 768)
-"""Longer side of the frame at each scale. Faces of 24 px there are found with certainty: 1/32 of
-the longer side of a frame, 40 px in 1280x720."""
+LEVELS_PX = {128: (128,), 256: (256,), 768: (448, 576, 768)}
+"""Longer side of the frame at each scale -> what its shorter side is padded to (16:9, 4:3, 1:1).
+Faces of 24 px are found safely, so 40 px in 1280x720 (1/32 of the longer side)."""
 
 MIN_SCORE = 0.5
 MAX_OVERLAP = 0.3
 
 _STRIDES = ((8, 2), (16, 6))  # stride in pixels, anchors a cell
-_SIDE_STEP = 64  # level sides are rounded up to this, which keeps the compiled sizes few
+_MAX_ENLARGED = 2.4  # a scale that enlarges the frame more would show nothing new
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,11 @@ def detect(image: NDArray[np.uint8], nets: FaceNets, *, min_score: float = MIN_S
         image: uint8 RGB (H, W, 3).
     """
     found = []
-    for level in levels(max(image.shape[:2])):
-        scale = level / max(image.shape[:2])
-        canvas = _letterbox(image, scale)
+    height, width = image.shape[:2]
+    for level in reversed(levels(max(height, width))):  # each scale is made from the finer one
+        scale = level / max(height, width)
+        image = _resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+        canvas = _canvas(image, level)
         found += [d.moved(1 / scale) for d in detect_batch(canvas[None], nets, min_score=min_score)]
     return suppress(join(found))
 
@@ -91,12 +93,9 @@ def detect_batch(
 
 
 def levels(long_side: int) -> list[int]:
-    """Longer sides to show a frame at: never enlarged, except up to the detector's own 128."""
-    kept = [LEVELS_PX[0]]
-    for level in LEVELS_PX[1:]:
-        if min(level, long_side) >= 1.25 * kept[-1]:
-            kept.append(min(level, long_side))
-    return kept
+    """The scales at which a frame is worth looking at: the first, and those with more detail."""
+    first, *finer = LEVELS_PX
+    return [first, *(level for level in finer if level <= _MAX_ENLARGED * long_side)]
 
 
 @lru_cache(maxsize=32)
@@ -189,12 +188,16 @@ def _unbatch(
     return list(np.concatenate([parts[0], parts[1].reshape(count, -1, rows.shape[1])], axis=1))
 
 
-def _letterbox(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """Scale a frame and pad it with black on the right and below, to sides the net is kept for."""
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(image, (width, height), interpolation=interpolation)
-    rows, columns = (max(DETECTOR_PX, -(-v // _SIDE_STEP) * _SIDE_STEP) for v in (height, width))
-    canvas = np.zeros((rows, columns, 3), np.uint8)
-    canvas[:height, :width] = small
+def _resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    smaller = width * height < image.shape[0] * image.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+
+
+def _canvas(image: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
+    """Pad a picture with black, on the right and below, to a canvas of that level."""
+    height, width = image.shape[:2]
+    short = next(side for side in LEVELS_PX[level] if side >= min(height, width))
+    canvas = np.zeros((level, short, 3) if height > width else (short, level, 3), np.uint8)
+    canvas[:height, :width] = image
     return canvas

@@ -155,7 +155,12 @@ def _asset(name: str) -> bytes:
 
 
 def _task(member: str) -> ov.Model:
-    """Read one network of the face_landmarker.task bundle, a zip."""
+    """One network of the face_landmarker.task bundle, for the caller to change."""
+    return _bundled(member).clone()
+
+
+@cache
+def _bundled(member: str) -> ov.Model:
     with zipfile.ZipFile(BytesIO(_asset("face_landmarker.task"))) as bundle:
         return _read(bundle.read(member))
 
