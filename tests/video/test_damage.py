@@ -98,7 +98,8 @@ def locked(folder: Path) -> Path:
         (no_frames, "cannot be read as video (end of file)"),
         (garbage_packets, "not one frame can be decoded; the file is damaged or cut off"),
         (socket_file, "is not a regular file; save the video to disk first"),
-        (locked, "cannot be opened (permission denied); check its permissions"),
+        (locked, "cannot be opened (permission denied); check its name and permissions"),
+        (lambda folder: folder / ("a" * 300), "cannot be opened (file name too long)"),
     ],
 )
 def test_one_clear_line(tmp_path, make, message):

@@ -59,18 +59,20 @@ def open_video(path: Path, threads: int) -> tuple[InputContainer, VideoStream]:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise VideoError(f"{path}: is a folder; name a video file inside it")
-    if not path.exists():
-        raise VideoError(f"{path}: no such file; check the path")
-    if not path.is_file():
-        raise VideoError(f"{path}: is not a regular file; save the video to disk first")
     try:
+        if path.is_dir():
+            raise VideoError(f"{path}: is a folder; name a video file inside it")
+        if not path.exists():
+            raise VideoError(f"{path}: no such file; check the path")
+        if not path.is_file():
+            raise VideoError(f"{path}: is not a regular file; save the video to disk first")
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise VideoError(f"{path}: cannot be opened ({reason}); check its permissions") from None
+        raise VideoError(
+            f"{path}: cannot be opened ({reason}); check its name and permissions"
+        ) from None
     if empty:
         raise VideoError(f"{path}: the file is empty (0 bytes); copy or download it again")
 
@@ -160,15 +162,8 @@ def _has_no_times(stream: VideoStream) -> bool:
 def _decode(
     stream: VideoStream, packet: Packet | None, problems: Problems
 ) -> Iterable[av.VideoFrame]:
-    codec = stream.codec_context
     try:
-        try:
-            frames = codec.decode(packet)
-        except av.BlockingIOError:  # the decoder is stuck on an earlier error: start it afresh
-            codec.flush_buffers()
-            frames = codec.decode(packet)
-    except av.EOFError:
-        return ()
+        frames = stream.codec_context.decode(packet)
     except av.FFmpegError:
         problems.note("packet")
         return ()

@@ -222,7 +222,7 @@ def _measured_fps(head: list[Packet], stream: VideoStream) -> float:
 
 def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     """How long the video lasts, where the file says so of the video itself."""
-    if stream.duration:
+    if stream.duration and stream.duration > 0:
         return float(stream.duration * time_base_of(stream))
     tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     if tag:  # Matroska
@@ -232,4 +232,5 @@ def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float 
 
 
 def _container_duration_s(container: InputContainer) -> float | None:
-    return container.duration / av.time_base if container.duration else None
+    stated = container.duration
+    return stated / av.time_base if stated and stated > 0 else None
