@@ -44,9 +44,9 @@ class FaceCrop:
         track: whose face: 0, 1, 2... in the order of first appearance.
         tick: the tick it belongs to.
         time_s: presentation time of the frame shown then.
-        image: uint8 RGB (size, size, 3).
-        box: x1, y1, x2, y2 of the smoothed crop square, source pixels (4,) float32; with `align`
-            of the square before it is turned about its centre.
+        image: uint8 RGB (size, size, 3), plus margins where those were asked for.
+        box: x1, y1, x2, y2 of the smoothed crop square without margins, source pixels (4,) float32;
+            with `align` of the square before it is turned about its centre.
         score: how sure the mesh net is that this is a face, in [0, 1]; 0 where interpolated.
         interpolated: the face was not seen here, only before and after.
         points: (478, 2) float32 mesh points in crop pixels; None where interpolated.
@@ -67,6 +67,7 @@ def face_stream(
     landmarker: Landmarker,
     *,
     size: int = 224,
+    margin: int = 0,
     align: bool = False,
     max_gap_s: float = 1.0,
     fps: float | None = None,
@@ -77,6 +78,7 @@ def face_stream(
         ticks: ticks and the frames shown then, ascending; consecutive ones may share a frame.
         landmarker: finds the faces.
         size: side of the crops, pixels.
+        margin: pixels of surroundings on every side, besides.
         align: turn the crops by the smoothed roll of the face, so that it is upright.
         max_gap_s: out of sight for longer, a face comes back as a new track.
         fps: ticks a second; without it the frames' own times are the clock.
@@ -85,7 +87,7 @@ def face_stream(
         Every tick once, in order: tick, presentation time, crops sorted by track. At most about
         `max_gap_s` + 1.5 seconds of ticks are read ahead.
     """
-    run = _Run(landmarker, size, align, max_gap_s)
+    run = _Run(landmarker, size, margin, align, max_gap_s)
     for chunk in _chunks(ticks, fps):
         yield from run.push(chunk)
     yield from run.finish()
@@ -154,8 +156,12 @@ def _moments(ticks: Iterable[tuple[int, Frame]], fps: float | None) -> Iterator[
 class _Run:
     """The state of one `face_stream`."""
 
-    def __init__(self, landmarker: Landmarker, size: int, align: bool, max_gap_s: float) -> None:
-        self._landmarker, self._size, self._align = landmarker, size, align
+    def __init__(
+        self, landmarker: Landmarker, size: int, margin: int, align: bool, max_gap_s: float
+    ) -> None:
+        self._landmarker, self._align = landmarker, align
+        self._size = size + 2 * margin
+        self._widened = self._size / size  # the crop's side in sides of the square
         self._tracker = Tracker(max_gap_s, upright=align)
         self._tracks: list[Track] = []  # all that a waiting tick may show
         self._waiting: deque[_Waiting] = deque()
@@ -236,6 +242,7 @@ class _Run:
         assert sample.square is not None
         cx, cy, log_side, _ = sample.square
         side = math.exp(log_side)
+        side *= self._widened
         half = side * (math.sqrt(0.5) if self._align else 0.5)
         if sample is track.samples[self._taken]:
             half, shrink = half + _MARGIN * side, shrink_for(side, self._size)
@@ -275,14 +282,14 @@ class _Run:
     def _crop(self, track: Track, name: int, waiting: _Waiting) -> FaceCrop:
         cx, cy, log_side, angle = (float(v) for v in track.smoothed(waiting.number))
         side, face = math.exp(log_side), track.samples[waiting.number].face
-        points = None
+        wide, points = side * self._widened, None
         if face is not None:
-            points = to_crop(face.points, cx, cy, side, angle, self._size)
+            points = to_crop(face.points, cx, cy, wide, angle, self._size)
         return FaceCrop(
             track=name,
             tick=waiting.tick,
             time_s=waiting.time_s,
-            image=waiting.patches[track].crop(cx, cy, side, angle, self._size),
+            image=waiting.patches[track].crop(cx, cy, wide, angle, self._size),
             box=_box(cx, cy, side),
             score=face.score if face is not None else 0.0,
             interpolated=face is None,
