@@ -34,23 +34,34 @@ class _StandIn(types.ModuleType):
 
 
 @contextmanager
-def stand_ins(**modules: types.ModuleType) -> Iterator[None]:
-    """Modules the reference asks for, as long as the block lasts.
+def _stand_ins() -> Iterator[None]:
+    """Modules the reference imports, as long as the block lasts.
 
     They must not stay: other packages look into `sys.modules` to learn what is installed.
     """
-    fakes: dict[str, types.ModuleType] = {name: _StandIn(name) for name in _ABSENT}
-    kept = {name for name in sys.modules if name.split(".")[0] not in ("torchvision", "ffmpeg")}
-    with mock.patch.dict(sys.modules, fakes | modules):
+    with mock.patch.dict(sys.modules, {name: _StandIn(name) for name in _ABSENT}):
         yield
-        loaded = {k: m for k, m in sys.modules.items() if k.startswith("marlin_pytorch")}
-    assert kept <= set(sys.modules)
+        loaded = {k: m for k, m in sys.modules.items() if k.split(".")[0] not in _ABSENT}
     sys.modules.update(loaded)
+
+
+@contextmanager
+def reference_reader(frames: torch.Tensor) -> Iterator[None]:
+    """What torchvision and ffmpeg would tell the reference of a video of these frames."""
+    reads = sys.modules["marlin_pytorch.util"].torchvision.io
+    probes = sys.modules["marlin_pytorch.model.marlin"].ffmpeg
+    told = mock.Mock(return_value={"streams": [{"nb_frames": str(len(frames))}]})
+    read = mock.Mock(return_value=(frames, None, {}))
+    with (
+        mock.patch.object(reads, "read_video", read, create=True),
+        mock.patch.object(probes, "probe", told, create=True),
+    ):
+        yield
 
 
 def reference_class() -> Any:
     """`marlin_pytorch.Marlin`; the test is skipped where the package is not installed."""
-    with stand_ins():
+    with _stand_ins():
         return pytest.importorskip("marlin_pytorch").Marlin
 
 

@@ -29,6 +29,11 @@ _VIDEOMAE_NAMES = (
 )
 
 
+def has_decoder(state: Tensors) -> bool:
+    """Whether a state under our names is a whole autoencoder."""
+    return "decoder.mask_token" in state
+
+
 def from_authors(state: Tensors) -> tuple[ModelConfig, Tensors]:
     """A state as MARLIN (.pt, .ckpt, hub) or VideoMAE (.pth) save it -> its config, and it as ours.
 
@@ -98,7 +103,7 @@ def infer_config(state: Tensors) -> ModelConfig:
     width, _, tubelet, patch, _ = embedding.shape
     fields = _infer_part(state, "encoder", width)
     fields["mlp_ratio"] = _infer_mlp_ratio(state, width)
-    if "decoder.mask_token" in state:
+    if has_decoder(state):
         decoder = _infer_part(state, "decoder", state["decoder.mask_token"].shape[-1])
         fields |= {f"decoder_{name}": value for name, value in decoder.items()}
     fields |= _infer_sizes(state, tubelet, patch)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from openmarlin.model.checkpoints import Tensors
-from openmarlin.model.convert import finish_videomae, permute_head
+from openmarlin.model.convert import finish_videomae, has_decoder, permute_head
 from openmarlin.model.zoo import ModelConfig
 
 # (theirs, ours). Reading goes through it downwards, so that the longer of two names comes first.
@@ -68,7 +68,7 @@ def from_transformers(
     state = {_our_name(k): t for k, t in state.items() if not k.startswith("classifier.")}
     _join_qkv(state)
     fields = {our: hf.get(theirs, default) for our, (theirs, default) in _FIELDS.items()}
-    if "decoder.mask_token" not in state:
+    if not has_decoder(state):
         fields |= dict.fromkeys(("decoder_width", "decoder_depth", "decoder_heads"))
     fields |= {"mlp_ratio": hf.get("intermediate_size", 3072) / fields["width"], "trained": True}
     config = ModelConfig.of(fields, where="the VideoMAE of its config.json")

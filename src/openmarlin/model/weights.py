@@ -18,7 +18,7 @@ from openmarlin.errors import ModelError
 from openmarlin.model import hub
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.checkpoints import CONFIG, Tensors, read, read_json
-from openmarlin.model.convert import from_authors
+from openmarlin.model.convert import from_authors, has_decoder
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.hf_videomae import from_transformers
 from openmarlin.model.layers import sinusoid_table
@@ -106,6 +106,18 @@ def load(
         raise ModelError(f"device '{device}' cannot be used: {reason}") from error
 
 
+def load_all(path: Source) -> Encoder | Autoencoder:
+    """What a folder or file holds, the encoder alone or the whole, in evaluation mode.
+
+    Raises:
+        ModelError: it is not there, or is not what it should be.
+    """
+    place = _locate(os.fspath(path), "encoder", offline=True)
+    config, state = _open(place, str(place))
+    part: Part = "full" if has_decoder(state) else "encoder"
+    return _assemble(config, state, part, {}, where=str(place)).eval()
+
+
 def tensors(model: Encoder | Autoencoder) -> Tensors:
     """The model's tensors on the CPU, under the names they have in files."""
     prefix = "encoder." if isinstance(model, Encoder) else ""
@@ -172,7 +184,7 @@ def _preprocessing(folder: Path) -> dict[str, Any]:
 def _assemble(
     config: ModelConfig, state: Tensors, part: Part, sizes: Mapping[str, int], where: str
 ) -> Encoder | Autoencoder:
-    if part == "full" and "decoder.mask_token" not in state:
+    if part == "full" and not has_decoder(state):
         raise ModelError(
             f"{where} holds an encoder alone, without the decoder that part='full' asks for: use "
             "part='encoder', or a file of the whole model (.full.pt)"
