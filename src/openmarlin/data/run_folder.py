@@ -30,6 +30,7 @@ from openmarlin.files import atomic
 
 SETTINGS_FILE, FAILURES_FILE, REPORT_FILE = "settings.json", "failures.csv", "report.html"
 PARTS, TOKENS = "parts", "tokens"
+_SHOWN_VIDEOS = 48  # whose thumbs are read for a report, or some more
 _OURS = (SETTINGS_FILE, FAILURES_FILE, REPORT_FILE, TABLE_FILE, META_FILE, PARTS, TOKENS)
 
 
@@ -138,6 +139,8 @@ class RunFolder:
     def merge(self, videos: Sequence[Path]) -> tuple[Features, list[WindowThumb]]:
         """All parts in the order of `videos`; `meta` holds the records {video: record}.
 
+        Thumbs are those of some videos, spread over all, where there are many.
+
         Videos of which only a part could be read join the list of failures.
         """
         done = [video for video in videos if self.is_done(video)]
@@ -147,8 +150,11 @@ class RunFolder:
         for video, record in records.items():
             if record["problems"]:
                 self.failures[video] = f"partly read: {'; '.join(record['problems'])}"
+        step = max(1, len(done) // _SHOWN_VIDEOS)
         thumbs = [
-            thumb for video in done for thumb in load_thumbs(self._part(video).with_suffix(".npz"))
+            thumb
+            for video in done[::step]
+            for thumb in load_thumbs(self._part(video).with_suffix(".npz"))
         ]
         self._write_failures()
         return Features(pa.concat_tables(tables), records), thumbs
