@@ -46,3 +46,14 @@ class ExtractSettings(Settings):
     precision: Precision = "auto"
     backend: Backend = "auto"
     limit_seconds: float | None = Field(None, gt=0)
+
+
+class PrepareSettings(Settings):
+    """How a store is made. Equal settings and videos give equal stores, byte for byte."""
+
+    size: int = Field(224, ge=32, multiple_of=8)
+    margin: int = Field(16, ge=0, multiple_of=8)
+    min_frames: int = Field(32, ge=1)
+    max_frames: int = Field(300, ge=1)
+    min_face_px: float = Field(64, ge=0)
+    limit_seconds: float | None = Field(None, gt=0)

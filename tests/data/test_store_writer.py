@@ -33,7 +33,7 @@ def write_part(writer: StoreWriter, key: str) -> None:
         for frame in range(4):
             value = 16 * KEYS.index(key) + 4 * number + frame
             data.add(np.full((SIZE, SIZE, 3), value, np.uint8), np.full((2, 2), value, np.uint16))
-        parts.append(data.join())
+        parts.append(data.take())
         tracks.append(Track(f"{key}/{number}", key, key, 4, 25.0, n_bytes=len(parts[-1])))
     writer.part(key).write_bytes(b"".join(parts))
     writer.commit(key, tracks)

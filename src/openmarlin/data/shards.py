@@ -122,9 +122,13 @@ class TrackBytes:
         self._rows.append((len(jpeg), len(packed), zlib.crc32(packed, zlib.crc32(jpeg))))
         self._frames += [jpeg, packed]
 
-    def join(self) -> bytes:
-        """The track as it stands in a shard."""
-        return b"".join([np.array(self._rows, FRAME).tobytes(), *self._frames])
+    def take(self, n_frames: int | None = None) -> bytes:
+        """Take off the first frames (by default all), as a track stands in a shard."""
+        n = len(self) if n_frames is None else n_frames
+        table = np.array(self._rows[:n], FRAME).tobytes()
+        data = b"".join([table, *self._frames[: 2 * n]])
+        del self._rows[:n], self._frames[: 2 * n]
+        return data
 
 
 def decode_frame(

@@ -166,7 +166,7 @@ class StoreWriter:
         for image, frame_cells in zip(images, cells, strict=True):
             data.add(image, frame_cells)
         with atomic(self.part(key)) as part:
-            n_bytes = part.write_bytes(data.join())
+            n_bytes = part.write_bytes(data.take())
         video = video or name
         self.commit(
             key,

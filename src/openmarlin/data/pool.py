@@ -1,0 +1,101 @@
+"""Work spread over processes, where an item that kills its process costs nothing but itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class WorkerDiedError(Exception):
+    """The process that worked on an item died: out of memory, or a fault in native code."""
+
+
+def run_each(
+    task: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[tuple[Item, Result | BaseException]]:
+    """Yield (item, result or the exception raised) as they come, in any order.
+
+    One worker is this process itself. More are spawned: they inherit nothing, so `task` and the
+    items must pickle, and a script that calls this must guard its main module. They end with the
+    iteration, and when this process dies, however it does.
+
+    Args:
+        task: a function of a module.
+        items: what to call it with.
+        workers: processes.
+    """
+    if workers <= 1:
+        for item in items:
+            yield item, _call(task, item)
+        return
+    todo = deque(items)
+    while todo:
+        suspects = []
+        for item, outcome in _until_broken(task, todo, workers):
+            if isinstance(outcome, BrokenProcessPool):
+                suspects.append(item)
+            else:
+                yield item, outcome
+        for suspect in suspects:  # one of them did it; alone, each answers for itself
+            for item, outcome in _until_broken(task, deque([suspect]), 1):
+                died = isinstance(outcome, BrokenProcessPool)
+                yield item, WorkerDiedError("the process died") if died else outcome
+
+
+def _call(task: Callable[[Item], Result], item: Item) -> Result | BaseException:
+    try:
+        return task(item)
+    except Exception as error:  # noqa: BLE001 - the caller tells it
+        return error
+
+
+def _until_broken(
+    task: Callable[[Item], Result], todo: deque[Item], workers: int
+) -> Iterator[tuple[Item, Result | BaseException]]:
+    """Take items off `todo`, all or until a process dies; those under way then come out broken."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)[::-1]
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_begin_worker, initargs=(theirs,)
+    )
+    running: dict[Future[Result | BaseException], Item] = {}
+    broken = False
+    try:
+        while running or (todo and not broken):
+            while todo and not broken and len(running) < 2 * workers:
+                try:
+                    running[pool.submit(_call, task, todo[0])] = todo[0]
+                    todo.popleft()
+                except BrokenProcessPool:
+                    broken = True
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                error = future.exception()
+                broken = broken or isinstance(error, BrokenProcessPool)
+                yield running.pop(future), error or future.result()
+    finally:
+        ours.close()
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(parent: Connection) -> None:
+    """Leave Ctrl-C to the parent, and end when its end of the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        try:
+            parent.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

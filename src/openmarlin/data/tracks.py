@@ -1,0 +1,197 @@
+"""One video becomes tracks of a store: its face crops are parsed, compressed and cut to length.
+
+Everything streams; what is held of a face is a batch of crops and its compressed frames so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.config import PrepareSettings
+from openmarlin.data.layouts import Source
+from openmarlin.data.shards import Track, TrackBytes
+from openmarlin.data.store_writer import key_of
+from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.regions import RegionParser
+from openmarlin.face.stream import FaceCrop
+from openmarlin.files import atomic
+from openmarlin.lapa import to_cells
+
+_BATCH = 16  # crops parsed together
+_MOST_WAITING = 48  # crops that wait for the next mesh: a second and a half
+
+
+@dataclass(slots=True)
+class Made:
+    """What became of one video.
+
+    Attributes:
+        tracks: as they follow each other in its part.
+        seconds: how much video was read.
+        dropped: tracks that are not kept, as {why: how many}.
+        problems: what was damaged.
+    """
+
+    tracks: list[Track] = field(default_factory=list)
+    seconds: float = 0.0
+    dropped: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def source_key(source: Source) -> str:
+    """What a video is called in the store's journal, whatever folder the command runs in."""
+    return key_of(str(source.path.resolve()))
+
+
+def make_tracks(
+    source: Source,
+    settings: PrepareSettings,
+    landmarker: Landmarker,
+    parser: RegionParser,
+    part: Path,
+) -> Made:
+    """Write the tracks of a video to the file `part`, one after the other.
+
+    Raises:
+        VideoError: the video cannot be read.
+    """
+    made, faces_of = Made(), source.open(landmarker, size=settings.size, margin=settings.margin)
+    with atomic(part) as unfinished, unfinished.open("wb") as file, faces_of as faces:
+        making = _Making(source, faces.fps, settings, parser, file, made)
+        for tick, _, crops in faces.ticks:
+            if settings.limit_seconds is not None and tick >= settings.limit_seconds * faces.fps:
+                break
+            making.take(tick, crops)
+            made.seconds = (tick + 1) / faces.fps
+        making.finish()
+        made.problems = faces.problems()
+    return made
+
+
+class _Making:
+    """All faces of a video that is being read."""
+
+    def __init__(
+        self,
+        source: Source,
+        fps: float,
+        settings: PrepareSettings,
+        parser: RegionParser,
+        file: BinaryIO,
+        made: Made,
+    ) -> None:
+        self.source, self.fps, self.settings = source, fps, settings
+        self.parser, self.file, self.made = parser, file, made
+        self.open: dict[int, _Piece] = {}  # by number of the face
+        self.name = f"{source.name}-{source_key(source)[:6]}"
+
+    def take(self, tick: int, crops: list[FaceCrop]) -> None:
+        alive = {crop.track for crop in crops}
+        for number in [n for n, piece in self.open.items() if n not in alive or piece.next != tick]:
+            self.end(number)
+        for crop in crops:
+            piece = self.open.setdefault(crop.track, _Piece(self.parser, tick))
+            piece.add(crop)
+            # What is left must be long enough to be a track.
+            while piece.ready >= self.settings.max_frames + self.settings.min_frames:
+                self.write(crop.track, piece, self.settings.max_frames)
+
+    def finish(self) -> None:
+        for number in list(self.open):
+            self.end(number)
+
+    def end(self, number: int) -> None:
+        piece = self.open.pop(number)
+        piece.parse(everything=True)
+        self.write(number, piece, piece.ready)
+
+    def write(self, number: int, piece: _Piece, n_frames: int) -> None:
+        """Write the first frames of a piece as a track, if they are worth keeping."""
+        s = self.settings
+        data, facts, start = piece.cut(n_frames)
+        face_px = float(np.median([side for _, side, _ in facts]))
+        if n_frames < s.min_frames:
+            return self.drop(f"shorter than {s.min_frames} frames")
+        if face_px < s.min_face_px:
+            return self.drop(f"smaller than {s.min_face_px:g} px")
+        track = Track(
+            name=f"{self.name}/{number}@{start}",
+            video=str(self.source.path),
+            group=self.source.group,
+            n_frames=n_frames,
+            fps=self.fps,
+            start_s=facts[0][0],
+            face_px=round(face_px, 2),
+            seen=round(float(np.mean([seen for _, _, seen in facts])), 4),
+            n_bytes=self.file.write(data),
+        )
+        self.made.tracks.append(track)
+        return None
+
+    def drop(self, why: str) -> None:
+        self.made.dropped[why] = self.made.dropped.get(why, 0) + 1
+
+
+class _Piece:
+    """A face from one tick on: crops that wait for their regions, and compressed frames."""
+
+    def __init__(self, parser: RegionParser, start: int) -> None:
+        self.start = self.next = start
+        self._parser = parser
+        self._waiting: list[FaceCrop] = []
+        self._last: NDArray[np.float32] | None = None  # the last mesh that was parsed
+        self._bytes = TrackBytes()
+        self._facts: list[tuple[float, float, bool]] = []  # time, side in the source, seen
+
+    @property
+    def ready(self) -> int:
+        """Frames that are compressed."""
+        return len(self._bytes)
+
+    def add(self, crop: FaceCrop) -> None:
+        self._waiting.append(crop)
+        self.next = crop.tick + 1
+        x1, _, x2, _ = crop.box
+        self._facts.append((crop.time_s, float(x2 - x1), not crop.interpolated))
+        if len(self._waiting) >= _BATCH:
+            self.parse()
+
+    def parse(self, *, everything: bool = False) -> None:
+        """Compress what waits. Frames without a mesh wait for the next one, to lie in between."""
+        waiting = self._waiting
+        late = waiting and waiting[-1].points is None and len(waiting) < _MOST_WAITING
+        if not waiting or (late and not everything):
+            return
+        images = np.stack([crop.image for crop in waiting])
+        points = _between([self._last, *(crop.points for crop in waiting)])
+        if points is None:
+            cells = np.zeros((len(waiting), *(side // 8 for side in images.shape[1:3])), np.uint16)
+        else:
+            cells, self._last = to_cells(self._parser(images, points[1:])), points[-1]
+        for image, frame_cells in zip(images, cells, strict=True):
+            self._bytes.add(image, frame_cells)
+        self._waiting = []
+
+    def cut(self, n_frames: int) -> tuple[bytes, list[tuple[float, float, bool]], int]:
+        """Take off the first frames: compressed, what is known of each, their first tick."""
+        data, facts, start = self._bytes.take(n_frames), self._facts[:n_frames], self.start
+        del self._facts[:n_frames]
+        self.start += n_frames
+        return data, facts, start
+
+
+def _between(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """Fill the gaps of (T) meshes by straight lines in time; None if there is no mesh at all."""
+    known = [i for i, mesh in enumerate(meshes) if mesh is not None]
+    if not known:
+        return None
+    values = np.stack([mesh for mesh in meshes if mesh is not None])
+    place = np.interp(np.arange(len(meshes)), known, np.arange(len(known)))
+    before = np.floor(place).astype(int)
+    after, part = np.ceil(place).astype(int), (place - before)[:, None, None]
+    return np.asarray(values[before] + part * (values[after] - values[before]), np.float32)
