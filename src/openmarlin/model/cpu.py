@@ -14,8 +14,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_b
 def cpu_features() -> dict[str, bool]:
     """Instruction sets that matter to a transformer, by the names Linux gives them.
 
-    Read from /proc/cpuinfo; elsewhere from what torch found, which knows no more than AVX2, AVX-512
-    and, where its build can tell, AMX.
+    Read from /proc/cpuinfo; elsewhere from torch, which, if old, knows AVX2 and AVX-512 only.
     """
     try:
         return parse_cpuinfo(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
@@ -32,12 +31,11 @@ def parse_cpuinfo(text: str) -> dict[str, bool]:
 
 def _from_torch() -> dict[str, bool]:
     level = torch.backends.cpu.get_cpu_capability()
-    found = {
-        "avx2": level in ("AVX2", "AVX512"),
-        "avx512f": level == "AVX512",
-        "amx_bf16": bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)()),
-    }
-    return {name: found.get(name, False) for name in _FLAGS}
+    found: dict[str, object] = {}
+    if hasattr(torch.cpu, "get_capabilities"):  # newer than the oldest torch this package takes
+        found.update(torch.cpu.get_capabilities())
+    found |= {"avx2": level in ("AVX2", "AVX512"), "avx512f": level == "AVX512"}
+    return {name: bool(found.get(name, False)) for name in _FLAGS}
 
 
 def has_bf16() -> bool:

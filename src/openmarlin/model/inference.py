@@ -1,0 +1,176 @@
+"""Running a trained encoder: which precision, which engine, and why.
+
+Legend: B clips, T frames, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from openmarlin.errors import ModelError
+from openmarlin.model.cpu import has_bf16
+from openmarlin.model.encoder import Encoder
+from openmarlin.model.layers import to_model_input
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+PRECISIONS = ("fp32", "bf16")
+BACKENDS = ("torch", "openvino")
+
+
+class EncoderRunner:
+    """An encoder made ready for uint8 clips. Calls come from one thread at a time.
+
+    Args:
+        encoder: in any precision, on the CPU or a CUDA device; it is not changed.
+        precision: `fp32`, `bf16`, or `auto`: see `choose`.
+        backend: `torch`, `openvino`, or `auto`.
+        threads: CPU threads a call may use; None for the engine's own choice.
+
+    Attributes:
+        precision: what runs: `fp32` or `bf16`.
+        backend: what runs it: `torch` or `openvino`.
+        reason: one sentence on why.
+
+    Raises:
+        ModelError: the two do not exist, or do not fit this machine.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        precision: str = "auto",
+        backend: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ModelError(f"threads must be at least 1, not {threads}")
+        self.config = encoder.config
+        device = next(encoder.parameters()).device
+        self.precision, self.backend, self.reason = choose(precision, backend, device)
+        start = _start_openvino if self.backend == "openvino" else _start_torch
+        self._run = start(encoder, self.precision, threads)
+
+    @overload
+    def __call__(self, clips: Pixels, tokens: Literal[False] = False) -> Floats: ...
+    @overload
+    def __call__(self, clips: Pixels, tokens: Literal[True]) -> tuple[Floats, Floats]: ...
+    def __call__(self, clips: Pixels, tokens: bool = False) -> Floats | tuple[Floats, Floats]:
+        """Encode clips.
+
+        Args:
+            clips: uint8 RGB (B, T, H, W, 3); B may be anything, 0 too, and differ between calls.
+            tokens: give the tokens as well.
+
+        Returns:
+            float32 features (B, D), one vector a clip; with `tokens` also float32 (B, N, D).
+
+        Raises:
+            ModelError: the clips have another shape or type than the model takes.
+        """
+        config = self.config
+        wanted = (config.frames, config.image_size, config.image_size, 3)
+        if clips.dtype != np.uint8 or clips.shape[1:] != wanted:
+            raise ModelError(
+                f"the model takes uint8 clips of shape (B, {', '.join(map(str, wanted))}), "
+                f"not {clips.dtype} {clips.shape}"
+            )
+        if len(clips):
+            features, all_tokens = self._run(clips, tokens)
+        else:
+            features = np.empty((0, config.width), np.float32)
+            all_tokens = np.empty((0, config.n_tokens, config.width), np.float32)
+        return (features, all_tokens) if tokens else features
+
+
+def choose(precision: str, backend: str, device: torch.device) -> tuple[str, str, str]:
+    """Precision, backend and the reason, from the request and the machine; nothing is timed.
+
+    The rule is what `benchmarks/encoder.py` measured (docs/speed.md): bfloat16 where the hardware
+    multiplies it, float32 where not; on a CPU through OpenVINO, on a GPU through torch.
+    """
+    for value, known in ((precision, PRECISIONS), (backend, BACKENDS)):
+        if value != "auto" and value not in known:
+            raise ModelError(f"'{value}' is not one of auto, {', '.join(known)}")
+    on_cpu = device.type == "cpu"
+    if backend == "openvino" and not on_cpu:
+        raise ModelError(f"openvino runs on the CPU and the model is on {device}; use torch")
+    fast = has_bf16() if on_cpu else torch.cuda.is_bf16_supported(including_emulation=False)
+    chip = "this CPU" if on_cpu else "this GPU"
+    if precision == "bf16" and not fast and backend != "torch":
+        raise ModelError(
+            f"{chip} has no bfloat16 instructions; use precision fp32, or backend torch to emulate"
+        )
+    why = []
+    if precision == "auto":
+        precision = "bf16" if fast else "fp32"
+        why.append(f"{chip} {'multiplies' if fast else 'does not multiply'} bfloat16 in hardware")
+    if backend == "auto":
+        backend = "openvino" if on_cpu else "torch"
+        why.append(f"{backend} is the faster engine on a {'CPU' if on_cpu else 'GPU'}")
+    return precision, backend, "; ".join(why) or "asked for"
+
+
+_Run = Callable[[Pixels, bool], tuple[Floats, Floats]]
+"""Clips, whether tokens are wanted -> features, and tokens (unspecified when not wanted)."""
+
+
+def _start_openvino(encoder: Encoder, precision: str, threads: int | None) -> _Run:
+    import openvino as ov
+
+    from openmarlin.model.openvino_graph import build_graph, to_cubes
+
+    config = encoder.config
+    settings = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads or 0,
+        # Decoding and face nets work beside the encoder: its threads must be free to move.
+        "ENABLE_CPU_PINNING": False,
+    }
+    request = ov.Core().compile_model(build_graph(encoder), "CPU", settings).create_infer_request()
+
+    def run(clips: Pixels, tokens: bool) -> tuple[Floats, Floats]:
+        # The outputs belong to the request and change with the next call, hence the copies.
+        features, all_tokens = request.infer(
+            [to_cubes(clips, config)], share_inputs=True, share_outputs=True
+        ).values()
+        return features.copy(), all_tokens.copy() if tokens else all_tokens
+
+    return run
+
+
+def _start_torch(encoder: Encoder, precision: str, threads: int | None) -> _Run:
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    module = copy.deepcopy(encoder).to(dtype).eval()
+    device = next(module.parameters()).device
+
+    @torch.inference_mode()
+    def run(clips: Pixels, tokens: bool) -> tuple[Floats, Floats]:
+        with _torch_threads(threads):
+            pixels = torch.tensor(np.ascontiguousarray(clips), device=device)
+            x = module.trunk(to_model_input(pixels))
+            features = module.norm(x.mean(dim=1))
+            all_tokens = module.norm(x) if tokens else x[:, :0]
+            return features.float().cpu().numpy(), all_tokens.float().cpu().numpy()
+
+    return run
+
+
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    """Torch knows one number of threads for all: put it back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
