@@ -155,7 +155,7 @@ class OnnxParser:
         try:
             model = ov.Core().read_model(str(path))
             self._output = _scores_index(model)
-            self._size, self._batch = _fix_input(model, size)
+            self._size, self._fixed = _settle_input(model, size)
             self._net = Net(compile_model(model, "f32", threads))
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1]
@@ -168,10 +168,12 @@ class OnnxParser:
         del points
         size = crops.shape[1]
         labels = np.zeros(crops.shape[:3], np.uint8)
-        for start in range(0, len(crops), self._batch):
-            part = slice(start, start + self._batch)
-            scores = self._net(np.stack([self._picture(crop) for crop in crops[part]]))
-            for i, planes in enumerate(scores[self._output], start):
+        step = self._fixed or _BATCH
+        for start in range(0, len(crops), step):
+            part = [self._picture(crop) for crop in crops[start : start + step]]
+            filled = part + part[-1:] * (self._fixed - len(part))  # no more where batches are free
+            scores = self._net(np.stack(filled))[self._output]
+            for i, planes in enumerate(scores[: len(part)], start):
                 full = cv2.resize(planes.transpose(1, 2, 0), (size, size))
                 labels[i] = full.argmax(axis=-1)
         return labels
@@ -193,14 +195,14 @@ def _scores_index(model: ov.Model) -> int:
     raise ValueError(f"no output has {len(CLASSES)} channels")
 
 
-def _fix_input(model: ov.Model, size: int) -> tuple[tuple[int, int], int]:
-    """Settle the input's height and width, and the batch where it is open or can be opened."""
+def _settle_input(model: ov.Model, size: int) -> tuple[tuple[int, int], int]:
+    """Fix the input's height and width where they are open; tell them and the batch (0: free)."""
     if len(model.inputs) != 1:
         raise ValueError(f"it has {len(model.inputs)} inputs")
     shape = model.input().get_partial_shape()
     if shape.rank.is_dynamic or len(shape) != 4 or shape[1] not in (ov.Dimension(3), -1):
         raise ValueError(f"its input is {shape}")
     height, width = (size if d.is_dynamic else d.get_length() for d in (shape[2], shape[3]))
-    batch = -1 if shape[0].is_dynamic else shape[0].get_length()
-    model.reshape([batch, 3, height, width])
-    return (height, width), _BATCH if batch == -1 else batch
+    batch = 0 if shape[0].is_dynamic else shape[0].get_length()
+    model.reshape([batch or -1, 3, height, width])
+    return (height, width), batch
