@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,29 @@ def test_a_bad_checkpoint_is_one_clear_line(
     assert len(message) < 600
     assert str(path) in message
     assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damage_anywhere_is_an_error_of_ours_or_harmless(
+    zipped: bool, midget: Autoencoder, tmp_path: Path
+) -> None:
+    """Bounded fuzzing of both of torch's file formats: bytes changed where the structure is."""
+    path, rng = tmp_path / "a.pt", random.Random(0)
+    state = {k: t for k, t in midget.state_dict().items() if "norm" in k or "embedding" in k}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for _ in range(3):
+            damaged[rng.choice([1, -1]) * rng.randrange(1, 2000)] = rng.randrange(256)
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError):
+            load(path)  # without its blocks the model is incomplete even where no harm is done
+
+
+def test_the_weights_of_a_folder_stand_for_the_folder(midget: Autoencoder, tmp_path: Path) -> None:
+    save_folder(midget, tmp_path)
+    assert load(tmp_path / "model.safetensors", "full").config == midget.config
 
 
 def test_the_command_line_in_an_original_file_is_no_code(

@@ -101,7 +101,7 @@ def _read_torch(path: Path) -> Any:
             f"{path} holds pickled code ({culprit[1]}), which is never run here: open it where it "
             "comes from and save the tensors alone, torch.save(model.state_dict(), path)"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:
         raise _damaged(path, error) from error
 
 
@@ -120,4 +120,4 @@ def _state_in(content: Any, path: Path) -> Tensors:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(f"{path} is not a model: {name!r} in it is not a tensor")
-    return {name: tensor.to(torch.float32) for name, tensor in content.items()}
+    return {name: tensor.to(torch.float32).contiguous() for name, tensor in content.items()}

@@ -17,7 +17,7 @@ import torch
 from openmarlin.errors import ModelError
 from openmarlin.model import hub
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.checkpoints import CONFIG, Tensors, read, read_json
+from openmarlin.model.checkpoints import CONFIG, WEIGHTS, Tensors, read, read_json
 from openmarlin.model.convert import from_authors, has_decoder
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.hf_videomae import from_transformers
@@ -150,6 +150,8 @@ def _locate(name: str, part: Part, offline: bool | None) -> Path:
             f"there is no model '{name}': it is neither a file nor a folder, nor one of "
             f"{', '.join((*PRESETS, *RELEASED))}"
         )
+    if path.name == WEIGHTS and (path.parent / CONFIG).is_file():
+        return path.parent
     return path
 
 
