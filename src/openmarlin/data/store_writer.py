@@ -118,6 +118,11 @@ class StoreWriter:
         """Whether the video `key` is finished."""
         return key in self._videos
 
+    @property
+    def n_tracks(self) -> int:
+        """Tracks of all videos finished so far."""
+        return sum(len(line["tracks"]) for line in self._videos.values())
+
     def note(self, key: str) -> dict[str, Any]:
         """What `commit` was told about a finished video."""
         return dict(self._videos[key]["note"])
@@ -227,7 +232,7 @@ class StoreWriter:
 
     def _replay(self) -> None:
         """Take over what the journal says; a new one begins with the settings."""
-        asked = {"size": self.size, **self.settings}
+        asked = {"crop_px": self.size, **self.settings}
         lines = self._journal.lines()
         if not lines:
             self._journal.append({"settings": asked})
