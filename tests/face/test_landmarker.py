@@ -161,6 +161,16 @@ def test_follow_keeps_the_shape_of_the_question(landmarker: Landmarker, frames) 
     assert second == [None]
 
 
+@pytest.mark.parametrize(
+    "box",
+    [(-900, -900, -800, -800), (5000, 10, 5100, 90), (300, 200, 300, 200), (0, 0, 9000, 9000)],
+)
+def test_follow_survives_any_box(
+    box: tuple[float, ...], landmarker: Landmarker, frames, backdrop: np.ndarray
+) -> None:
+    assert landmarker.follow([backdrop], [[np.array(box, np.float32)]]) == [[None]]
+
+
 def test_two_boxes_do_not_share_a_face(landmarker: Landmarker, frames) -> None:
     image = frames("single_face.mp4")[0]
     box = landmarker.search(image)[0].box
