@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.face.landmarker import Box, Face, Image, Landmarker
-from openmarlin.face.track import distance, distinct
+from openmarlin.face.track import distances, distinct, nearest_pairs
 
 _SAME_PLACE = 1.0  # meshes this close (sides) at both ends of a stretch may be one face
 
@@ -38,38 +38,35 @@ def find_faces(
         For every frame its faces, each once.
     """
     first = landmarker.search(images[0]) if known is None else None
+    alone = first is not None and len(images) == 1
+    last = landmarker.search(images[-1]) if search_end and not alone else None
     starts = [face.points for face in first] if first is not None else list(known or [])
+    ends = [face.points for face in last] if last is not None else []
     # Frames in terms of the line from the starts (0) to the ends (1).
     before = 0 if first is not None else -1
-    last = landmarker.search(images[-1]) if search_end and len(images) > 1 + before else None
-    ends = [face.points for face in last] if last is not None else []
-    inner = range(before + 1, len(images) - (last is not None))
+    steps = max(len(images) - 1 - before, 1)
     lines = _lines(starts, ends)
-    boxes = [
-        [_between(line, (k - before) / max(len(images) - 1 - before, 1)) for line in lines]
-        for k in inner
+    boxes = [[_between(line, (k - before) / steps) for line in lines] for k in range(len(images))]
+    # Found faces are followed, too: the two ways measure the same face a few percent differently,
+    # which would shake the track at every search.
+    searched: list[list[Face]] = [[] for _ in images]
+    for k, faces in ((0, first), (-1, last)):
+        if faces is not None:
+            searched[k], boxes[k] = faces, [face.box for face in faces]
+    followed = landmarker.follow(images, boxes) if any(boxes) else [[] for _ in images]
+    return [
+        distinct([face for face in (*row, *more) if face is not None])
+        for row, more in zip(followed, searched, strict=True)
     ]
-    followed = landmarker.follow([images[k] for k in inner], boxes) if lines else [[]] * len(inner)
-    found = [distinct([face for face in row if face is not None]) for row in followed]
-    return ([first] if first is not None else []) + found + ([last] if last is not None else [])
 
 
 def _lines(
     starts: list[NDArray[np.float32]], ends: list[NDArray[np.float32]]
 ) -> list[tuple[Box, Box]]:
     """Boxes at both ends of a stretch: of pairs that may be one face, else the only one twice."""
-    pairs = sorted(
-        (distance(start, end), i, j)
-        for i, start in enumerate(starts)
-        for j, end in enumerate(ends)
-        if distance(start, end) < _SAME_PLACE
-    )
-    lines, used_starts, used_ends = [], set(), set()
-    for _, i, j in pairs:
-        if i not in used_starts and j not in used_ends:
-            lines.append((mesh_box(starts[i]), mesh_box(ends[j])))
-            used_starts.add(i)
-            used_ends.add(j)
+    pairs = list(nearest_pairs(distances(starts, ends, _SAME_PLACE)))
+    lines = [(mesh_box(starts[i]), mesh_box(ends[j])) for i, j in pairs]
+    used_starts, used_ends = {i for i, _ in pairs}, {j for _, j in pairs}
     alone = [start for i, start in enumerate(starts) if i not in used_starts]
     alone += [end for j, end in enumerate(ends) if j not in used_ends]
     return lines + [(mesh_box(points), mesh_box(points)) for points in alone]

@@ -242,14 +242,17 @@ class _Run:
         assert sample.square is not None
         cx, cy, log_side, _ = sample.square
         side = math.exp(log_side)
-        side *= self._widened
         half = side * (math.sqrt(0.5) if self._align else 0.5)
         if sample is track.samples[self._taken]:
-            half, shrink = half + _MARGIN * side, shrink_for(side, self._size)
-        else:
-            half = _GROWTH * half + reach(clock_s - sample.time_s) * side
-            shrink = max(1, round(side / self._size))
-        return Patch.cut(image, (cx - half, cy - half, cx + half, cy + half), shrink)
+            half += _MARGIN * side
+            rect = cx - half, cy - half, cx + half, cy + half
+            return Patch.cut(image, rect, shrink_for(side, self._size))
+        # The face may come back as far away as the tracker allows.
+        half = _GROWTH * half + reach(clock_s - sample.time_s) * side
+        dx, dy = track.shift(clock_s)
+        left, top = cx - half + min(dx, 0), cy - half + min(dy, 0)
+        rect = left, top, cx + half + max(dx, 0), cy + half + max(dy, 0)
+        return Patch.cut(image, rect, max(1, round(side / self._size)))
 
     def _settled(self, waiting: _Waiting) -> bool:
         """Whether no later frame can change the crops of this one."""

@@ -8,6 +8,7 @@ identities and squares is here; pictures and networks are `stream`'s.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +27,8 @@ _EYES = (33, 263)  # outer corners: the person's right eye, left eye
 _MIDLINE = (10, 152)  # top of the forehead, chin
 _SLACK, _SPEED = 0.5, 0.5  # how far a face may stray from its prediction: sides, sides a second
 _MAX_ZOOM = math.log(1.6)  # between two sightings
-_PREDICTED_S = 0.2  # motion is extrapolated for so long; then the face is expected to stand
+_SAMPLED = slice(None, None, 6)  # points of a mesh that suffice to compare it with another
+_PREDICTED_S = 0.4  # motion is extrapolated for so long; then the face is expected to stand
 _SAME_FACE = 0.25  # meshes whose points lie closer (sides, on average) are one face
 _DRIFT = 0.2  # furthest the smoothed square leaves the measured one: sides, log side
 
@@ -56,19 +58,40 @@ def measure(points: NDArray[np.float32], upright: bool) -> Floats:
     return np.array([cos * cx - sin * cy, sin * cx + cos * cy, math.log(max(side, 1e-3)), angle])
 
 
-def distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """How far two meshes lie apart: mean distance of their points over the size of the faces."""
-    size = math.sqrt(_size(first) * _size(second))
-    return float(np.linalg.norm(first[:, :2] - second[:, :2], axis=1).mean()) / size
+def distances(
+    first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.float32]], limit: float
+) -> Floats:
+    """How far meshes lie apart: mean distance of their points over the size of the faces.
+
+    Args:
+        first, second: m and n meshes (478, 2+).
+        limit: what is further is infinitely far, which spares computing it.
+
+    Returns:
+        (m, n).
+    """
+    result = np.full((len(first), len(second)), np.inf)
+    if not (len(first) and len(second)):
+        return result
+    a, b = (np.stack([mesh[_SAMPLED, :2] for mesh in meshes]) for meshes in (first, second))
+    size = np.sqrt(np.outer(_sizes(a), _sizes(b)))
+    # The mean distance of the points is never less than the distance of their means.
+    between = np.linalg.norm(a.mean(axis=1)[:, None] - b.mean(axis=1)[None], axis=2)
+    for i, j in np.argwhere(between < limit * size):
+        result[i, j] = np.linalg.norm(a[i] - b[j], axis=1).mean() / size[i, j]
+    result[result > limit] = np.inf
+    return result
 
 
 def distinct(faces: list[Face]) -> list[Face]:
     """Drop faces that are an earlier one seen again."""
-    kept: list[Face] = []
-    for face in faces:
-        if all(distance(face.points, other.points) > _SAME_FACE for other in kept):
-            kept.append(face)
-    return kept
+    meshes = [face.points for face in faces]
+    same = distances(meshes, meshes, _SAME_FACE) < np.inf
+    kept: list[int] = []
+    for i in range(len(faces)):
+        if not same[i, kept].any():
+            kept.append(i)
+    return [faces[i] for i in kept]
 
 
 def reach(elapsed_s: float) -> float:
@@ -109,20 +132,26 @@ class Track:
         """Where the face was last seen."""
         return self.samples[self.last]
 
+    @property
+    def last_points(self) -> NDArray[np.float32]:
+        """The mesh (478, 3) when the face was last seen."""
+        face = self.last_sample.face
+        assert face is not None
+        return face.points
+
     def see(self, number: int, time_s: float, face: Face, upright: bool) -> None:
         """Add a sighting, and interpolate the squares since the one before."""
         square = measure(face.points, upright)
         if self.seen:
             before = self.last_sample
             assert before.square is not None
-            assert before.face is not None
             turns = round((before.square[3] - square[3]) / (2 * math.pi))
             square[3] += 2 * math.pi * turns
             elapsed = max(time_s - before.time_s, 1e-3)
             for n in range(self.last + 1, number):
                 part = (self.samples[n].time_s - before.time_s) / elapsed
                 self.samples[n].square = before.square + part * (square - before.square)
-            moved = (face.points - before.face.points)[:, :2].mean(axis=0)
+            moved = (face.points - self.last_points)[:, :2].mean(axis=0)
             self.velocity = (moved / elapsed).astype(np.float32)
         self.samples[number] = Sample(time_s, face, square)
         self.seen, self.last = self.seen + 1, number
@@ -145,20 +174,13 @@ class Track:
 
     def predict(self, time_s: float) -> NDArray[np.float32]:
         """The mesh (478, 3) expected at an instant: the last one, moved on for a moment."""
-        sample = self.last_sample
-        assert sample.face is not None
-        points = sample.face.points.copy()
-        points[:, :2] += self.velocity * min(time_s - sample.time_s, _PREDICTED_S)
+        points = self.last_points.copy()
+        points[:, :2] += self.shift(time_s)
         return points
 
-    def apart(self, face: Face, time_s: float) -> float:
-        """How far a face lies from where this one is expected or was, in sides."""
-        before = self.last_sample.face
-        assert before is not None
-        if abs(math.log(_size(face.points) / _size(before.points))) > _MAX_ZOOM:
-            return math.inf
-        places = (before.points, self.predict(time_s))
-        return min(distance(points, face.points) for points in places)
+    def shift(self, time_s: float) -> NDArray[np.float32]:
+        """How far (2,) the face is expected to have moved since it was last seen, pixels."""
+        return self.velocity * np.float32(min(time_s - self.last_sample.time_s, _PREDICTED_S))
 
     def smoothed(self, number: int) -> Floats:
         """The final square at a frame; it stays close to the measured one."""
@@ -213,19 +235,23 @@ class Tracker:
             self.live.append(track)
 
     def match(self, time_s: float, faces: list[Face]) -> dict[Track, int]:
-        """Which face each live track has become, nearest pairs first."""
-        pairs = []
-        for t, track in enumerate(self.live):
-            limit = reach(time_s - track.last_sample.time_s)
-            for f, face in enumerate(faces):
-                apart = track.apart(face, time_s)
-                if apart < limit:
-                    pairs.append((apart, t, f))
-        matched: dict[Track, int] = {}
-        for _, t, f in sorted(pairs):
-            if self.live[t] not in matched and f not in matched.values():
-                matched[self.live[t]] = f
-        return matched
+        """Which face each live track has become, nearest pairs first.
+
+        A face may be where motion predicts it or where it was: heads move on, and they stop.
+        """
+        meshes = [face.points for face in faces]
+        before = [track.last_points for track in self.live]
+        expected = [track.predict(time_s) for track in self.live]
+        limits = np.array([reach(time_s - t.last_sample.time_s) for t in self.live])
+        furthest = limits.max(initial=0.0)
+        apart = np.minimum(
+            distances(before, meshes, furthest), distances(expected, meshes, furthest)
+        )
+        zooms = np.log([_size(mesh) for mesh in before])[:, None] - np.log(
+            [_size(mesh) for mesh in meshes]
+        )
+        apart[(apart > limits[:, None]) | (np.abs(zooms) > _MAX_ZOOM)] = np.inf
+        return {self.live[t]: f for t, f in nearest_pairs(apart)}
 
     def end_shot(self) -> None:
         """End all tracks: the next frame belongs to another shot, or there is none."""
@@ -241,6 +267,25 @@ class Tracker:
         self.live = [track for track in self.live if not track.closed]
 
 
+def nearest_pairs(apart: Floats) -> Iterator[tuple[int, int]]:
+    """Pairs of rows and columns, nearest first, each used once; infinity never pairs."""
+    rows: set[int] = set()
+    columns: set[int] = set()
+    for flat in np.argsort(apart, axis=None, kind="stable"):
+        i, j = divmod(int(flat), apart.shape[1])
+        if apart[i, j] == np.inf:
+            return
+        if i not in rows and j not in columns:
+            rows.add(i)
+            columns.add(j)
+            yield i, j
+
+
 def _size(points: NDArray[np.float32]) -> float:
-    """Longer side of the box of a mesh, pixels."""
-    return max(float(np.ptp(points[:, :2], axis=0).max()), 1e-3)
+    return float(_sizes(points[None, _SAMPLED, :2])[0])
+
+
+def _sizes(meshes: NDArray[np.float32]) -> Floats:
+    """Longer sides of the boxes of n meshes (n, points, 2), pixels."""
+    sizes = np.ptp(meshes, axis=1).max(axis=1)
+    return np.maximum(np.asarray(sizes, dtype=np.float64), 1e-3)
