@@ -70,6 +70,7 @@ def reference_model(preset: str, *, full: bool, seed: int = 0) -> Any:
     cls = reference_class()
     config = sys.modules["marlin_pytorch.config"].resolve_config(f"marlin_vit_{preset}_ytf")
     names = list(inspect.signature(cls.__init__).parameters)[1:-1]
+    torch.manual_seed(seed)
     model = cls(**{k: getattr(config, k) for k in names}, as_feature_extractor=not full)
     return randomised(model, seed).eval()
 

@@ -25,8 +25,9 @@ SMALL = ModelConfig(
 
 
 @pytest.fixture(autouse=True)
-def _threads() -> None:
+def _few_threads_and_a_seed() -> None:
     torch.set_num_threads(2)
+    torch.manual_seed(0)
 
 
 @pytest.fixture

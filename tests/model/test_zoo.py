@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -83,3 +85,14 @@ def test_the_catalogue_lists_every_name_once() -> None:
 def test_a_config_survives_json() -> None:
     config = PRESETS["small"]
     assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_the_documentation_has_the_numbers() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    for name, config in PRESETS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {name} "))
+        for number in (config.encoder_parameters, config.decoder_parameters):
+            assert f" {number:,} " in row
+    for name, released in RELEASED.items():
+        assert name in text
+        assert released.licence in text
