@@ -60,12 +60,10 @@ def make_tracks(
     Raises:
         VideoError: the video cannot be read.
     """
-    made, faces_of = Made(), source.open(landmarker, size=settings.size, margin=settings.margin)
-    with atomic(part) as unfinished, unfinished.open("wb") as file, faces_of as faces:
+    made, opened = Made(), source.open(landmarker, settings)
+    with atomic(part) as unfinished, unfinished.open("wb") as file, opened as faces:
         making = _Making(source, faces.fps, settings, parser, file, made)
         for tick, _, crops in faces.ticks:
-            if settings.limit_seconds is not None and tick >= settings.limit_seconds * faces.fps:
-                break
             making.take(tick, crops)
             made.seconds = (tick + 1) / faces.fps
         making.finish()
@@ -97,9 +95,7 @@ class _Making:
         for crop in crops:
             piece = self.open.setdefault(crop.track, _Piece(self.parser, tick))
             piece.add(crop)
-            # What is left must be long enough to be a track.
-            while piece.ready >= self.settings.max_frames + self.settings.min_frames:
-                self.write(crop.track, piece, self.settings.max_frames)
+            self.shorten(crop.track, piece)
 
     def finish(self) -> None:
         for number in list(self.open):
@@ -108,7 +104,13 @@ class _Making:
     def end(self, number: int) -> None:
         piece = self.open.pop(number)
         piece.parse(everything=True)
+        self.shorten(number, piece)
         self.write(number, piece, piece.ready)
+
+    def shorten(self, number: int, piece: _Piece) -> None:
+        """Cut off tracks of full length as long as what is left can be one, too."""
+        while piece.ready >= self.settings.max_frames + self.settings.min_frames:
+            self.write(number, piece, self.settings.max_frames)
 
     def write(self, number: int, piece: _Piece, n_frames: int) -> None:
         """Write the first frames of a piece as a track, if they are worth keeping."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
+from openmarlin.config import PrepareSettings
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.stream import FaceCrop, face_stream
 from openmarlin.video.reader import VideoReader
@@ -48,9 +51,9 @@ class Source(Protocol):
         ...
 
     def open(
-        self, landmarker: Landmarker, *, size: int, margin: int
+        self, landmarker: Landmarker, settings: PrepareSettings
     ) -> AbstractContextManager[Faces]:
-        """Read the video and follow its faces; see `face_stream` for the crops.
+        """Read the video (as far as `limit_seconds`) and follow its faces, see `face_stream`.
 
         Raises:
             VideoError: it cannot be read, here or while the ticks are taken.
@@ -70,10 +73,11 @@ class VideoFile:
         return self.path.stem
 
     @contextmanager
-    def open(self, landmarker: Landmarker, *, size: int, margin: int) -> Iterator[Faces]:
+    def open(self, landmarker: Landmarker, settings: PrepareSettings) -> Iterator[Faces]:
         """See `Source.open`."""
+        size, margin, end = settings.size, settings.margin, settings.limit_seconds or math.inf
         with VideoReader(self.path) as reader:
             fps = reader.info.fps
-            frames = ticks(reader, fps)
+            frames = takewhile(lambda shown: shown[0] < end * fps, ticks(reader, fps))
             faces = face_stream(frames, landmarker, size=size, margin=margin, fps=fps)
             yield Faces(fps, faces, lambda: reader.problems)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from openmarlin.config import PrepareSettings
 from openmarlin.data.inputs import natural_key
 from openmarlin.data.layouts.source import Faces
 from openmarlin.errors import InputError, VideoError
@@ -101,9 +102,12 @@ class FrameFolder:
         return f"{self.group}_{self.path.name}"
 
     @contextmanager
-    def open(self, landmarker: Landmarker, *, size: int, margin: int) -> Iterator[Faces]:
+    def open(self, landmarker: Landmarker, settings: PrepareSettings) -> Iterator[Faces]:
         """See `data.layouts.source.Source.open`."""
+        size, margin = settings.size, settings.margin
         files = sorted(self.path.glob("*.jpg"), key=natural_key)
+        if settings.limit_seconds:
+            files = files[: math.ceil(settings.limit_seconds * FPS)]
         if not files:
             raise VideoError(f"{self.path}: no frames (*.jpg) in this folder")
         boxes = read_labels(self.labels, self.path.name) if self.labels.is_file() else {}
@@ -135,11 +139,20 @@ def _images(files: Iterable[Path], bad: list[str]) -> Iterator[tuple[Path, int, 
         number = file.stem.rpartition(".")[2]
         tick = int(number) if number.isdigit() else index
         first = tick if first is None else first
-        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = _picture(file)
         if image is None:
             bad.append(f"{file.name} cannot be read")
         else:
-            yield file, tick - first, np.asarray(image, np.uint8)
+            yield file, tick - first, image
+
+
+def _picture(file: Path) -> NDArray[np.uint8] | None:
+    try:
+        data = np.fromfile(file, np.uint8)
+    except OSError:
+        return None
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
+    return None if image is None else np.asarray(image, np.uint8)
 
 
 def _frame(tick: int, image: NDArray[np.uint8]) -> Frame:

@@ -1,0 +1,187 @@
+"""prepare, end to end: the same store whatever is killed and however many processes work."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import numbered, write_video
+
+from openmarlin.data.store import Store
+from openmarlin.data.store_writer import JOURNAL_FILE
+from openmarlin.errors import InputError
+from openmarlin.jobs import prepare as job
+from openmarlin.jobs.prepare import Preparation, announce, prepare
+from openmarlin.lapa import region_bits
+
+OPTIONS = {"min_frames": 8, "max_frames": 10, "limit_seconds": 0.8}
+FILES = ("signer_thanks.mkv", "broken.mp4", "no_face.mp4", "two_people.mp4", "signer_yes.mkv")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> list[Path]:
+    """Three videos with faces (the second has 12 frames a second), a broken one, one without."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name in FILES:
+        if (clips / name).exists():
+            (folder / name).symlink_to(clips / name)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    write_video(folder / "no_face.mp4", numbered(20))
+    return [folder / name for name in FILES]
+
+
+@pytest.fixture(scope="module")
+def whole(videos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+    return prepare(videos, out=tmp_path_factory.mktemp("whole") / "s", workers=1, **OPTIONS)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name != JOURNAL_FILE}
+
+
+def test_what_is_in_it(whole: Preparation, videos: list[Path]) -> None:
+    store = whole.store
+    assert (store.size, whole.videos) == (256, 5)
+    assert [(Path(t.video).name, t.n_frames) for t in store.tracks] == [
+        ("signer_thanks.mkv", 10),
+        ("signer_thanks.mkv", 14),  # a rest of 4 would be too short
+        ("two_people.mp4", 10),
+        ("two_people.mp4", 10),
+        ("signer_yes.mkv", 10),
+        ("signer_yes.mkv", 14),
+    ]
+    assert len({t.name for t in store.tracks}) == 6
+    first, second = store.tracks[:2]
+    assert second.start_s - first.start_s == pytest.approx(10 / 30, abs=2e-3)
+    assert 70 < first.face_px < 90
+    assert first.seen == 1
+    assert store.verify() == []
+    assert (store.path / "contact.png").stat().st_size > 50_000
+    assert sorted(whole.failures) == sorted(map(str, videos[1:3]))
+
+
+def test_regions_lie_on_the_face(whole: Preparation) -> None:
+    """In a frontal crop the parts stand where MARLIN's framing puts them."""
+    images, cells = whole.store.read(0, [0, 9])
+    assert images.shape == (2, 256, 256, 3)
+    assert cells.shape == (2, 32, 32)
+    centres = {}
+    for name in ("right_eye", "left_eye", "nose", "mouth", "hair", "skin"):
+        centres[name] = np.argwhere(cells[0] & region_bits([name])).mean(axis=0) / 32
+    (y_eye, x_right), (y_left, x_left) = centres["right_eye"], centres["left_eye"]
+    assert x_right < 0.5 < x_left  # the person's own right is on the left
+    assert abs(y_eye - y_left) < 0.1
+    assert y_eye < centres["nose"][0] < centres["mouth"][0] < 0.9
+    assert centres["hair"][0] < y_eye
+    assert np.abs(centres["skin"] - 0.5).max() < 0.15
+
+
+def test_failures_are_listed_in_the_order_of_the_inputs(
+    whole: Preparation, videos: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (whole.store.path / "failures.csv").open(newline="") as file:
+        rows = [(row["video"], row["reason"]) for row in csv.DictReader(file)]
+    assert [video for video, _ in rows] == [str(videos[1]), str(videos[2])]
+    assert "cannot be read as video" in rows[0][1]
+    assert rows[1][1] == "no face found"
+    announce(whole)
+    told = capsys.readouterr().err
+    assert "3 of 5 videos, 6 tracks" in told.replace("\n", " ")
+    assert "clips/s" in told
+
+
+def test_the_same_from_two_processes(
+    whole: Preparation, videos: list[Path], tmp_path: Path
+) -> None:
+    again = prepare(videos, out=tmp_path / "s", workers=2, **OPTIONS)
+    assert contents(again.store.path) == contents(whole.store.path)
+    assert again.failures == whole.failures
+
+
+def test_killed_and_gone_on_with(
+    whole: Preparation, videos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, asked = tmp_path / "s", list(map(str, videos))
+    script = (
+        "from openmarlin.jobs.prepare import prepare\n"
+        f"prepare({asked!r}, out={str(out)!r}, workers=1, **{OPTIONS!r})"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script])
+    end = time.monotonic() + 120
+    while not (out / JOURNAL_FILE).exists() or (out / JOURNAL_FILE).read_text().count("\n") < 3:
+        assert time.monotonic() < end
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    with pytest.raises(InputError, match="not finished yet"):
+        Store(out)
+    redone = []
+    make = job.make_tracks
+    monkeypatch.setattr(
+        job,
+        "make_tracks",
+        lambda source, *rest: (redone.append(source.path), make(source, *rest))[1],
+    )
+    resumed = prepare(videos, out=out, workers=1, resume=True, **OPTIONS)
+    assert videos[0] not in redone
+    assert videos[2] not in redone  # that it shows no face was known
+    assert set(redone) <= {videos[1], videos[3], videos[4]}
+    assert contents(out) == contents(whole.store.path)
+    assert resumed.failures == whole.failures
+
+    redone.clear()  # a finished store is gone on with at no cost; what failed is tried again
+    prepare(videos, out=out, workers=1, resume=True, **OPTIONS)
+    assert redone == [videos[1]]
+    assert contents(out) == contents(whole.store.path)
+
+
+def test_nothing_to_keep(videos: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"none of 2 videos shows a face to keep; see failures.csv"
+    ):
+        prepare(videos[2:4], out=tmp_path / "s", workers=1, limit_seconds=0.3)
+    told = (tmp_path / "s" / "failures.csv").read_text()
+    assert "no face to keep (2 shorter than 32 frames)" in told
+
+
+def test_refusals(videos: list[Path], whole: Preparation, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--margin"):
+        prepare(videos, out=tmp_path / "s", margin=3)
+    with pytest.raises(InputError, match="--resume"):
+        prepare(videos, out=whole.store.path)
+    with pytest.raises(InputError, match="max_frames was 10, is 300"):
+        prepare(videos, out=whole.store.path, resume=True, min_frames=8, limit_seconds=0.8)
+    assert json.loads((whole.store.path / "index.json").read_text())["size"] == 256
+
+
+def test_memory_does_not_grow_with_the_video(clips: Path) -> None:
+    """What a face in progress holds is bounded by the length of a track, not of the video."""
+    from openmarlin.config import PrepareSettings
+    from openmarlin.data.tracks import Made, _Making
+    from openmarlin.face.stream import FaceCrop
+
+    class Sink:
+        def write(self, data: bytes) -> int:
+            return len(data)
+
+    settings = PrepareSettings(size=32, margin=0, min_frames=4, max_frames=20)
+    source, made = job.list_sources([clips / "signer_yes.mkv"])[0], Made()
+    parser = lambda crops, points: np.ones(crops.shape[:3], np.uint8)  # noqa: E731
+    making = _Making(source, 25.0, settings, parser, Sink(), made)
+    image, box = np.zeros((32, 32, 3), np.uint8), np.array([0, 0, 90, 90], np.float32)
+    rng = np.random.default_rng(0)
+    for tick in range(1000):
+        mesh = None if rng.random() < 0.3 else np.full((478, 2), 9, np.float32)
+        making.take(tick, [FaceCrop(0, tick, tick / 25, image, box, 1.0, mesh is None, mesh)])
+        assert making.open[0].ready + len(making.open[0]._waiting) < 20 + 4 + 48
+    making.finish()
+    assert sum(track.n_frames for track in made.tracks) == 1000
+    assert max(track.n_frames for track in made.tracks) < 24
