@@ -179,9 +179,10 @@ class _Run:
         fresh = self._fresh(chunk)
         found = iter(self._find(fresh) if fresh else [])
         for moment in chunk:
-            if moment.frame is not self._shown:
-                self._shown, self._faces = moment.frame, self._completed(moment, next(found))
-            self._take(moment)
+            again = moment.frame is self._shown
+            if not again:
+                self._shown, self._faces = moment.frame, next(found)
+            self._take(moment, complete=not again)
         while self._waiting and self._settled(self._waiting[0]):
             yield self._give()
 
@@ -208,33 +209,29 @@ class _Run:
             self._searched_s = end_s if search_end else start_s
         return found
 
-    def _completed(self, moment: _Moment, faces: list[Face]) -> list[Face]:
-        """Look once more for tracks without a face, where they were a moment ago."""
-        tracker, clock_s = self._tracker, moment.clock_s
-        matched = tracker.match(clock_s, faces)
-        lost = [track for track in tracker.live if track not in matched]
-        if not lost:
-            return faces
-        boxes = [mesh_box(track.predict(clock_s)) for track in lost]
-        again = self._landmarker.follow([moment.frame.image], [boxes])[0]
-        return distinct(faces + [face for face in again if face is not None])
-
-    def _take(self, moment: _Moment) -> None:
+    def _take(self, moment: _Moment, complete: bool) -> None:
         """Link the faces of one tick to tracks, and keep what its crops may need."""
-        known = set(self._tracker.live)
-        self._tracker.step(self._taken, moment.clock_s, self._faces)
-        self._tracks += [track for track in self._tracker.live if track not in known]
-        patches = {
-            track: self._patch(moment.frame.image, track, moment.clock_s)
-            for track in self._tracker.live
-        }
+        tracker, clock_s = self._tracker, moment.clock_s
+        known = set(tracker.live)
+        matched = tracker.match(clock_s, self._faces)
+        if complete and len(matched) < len(known):
+            self._look_again(moment, [track for track in tracker.live if track not in matched])
+            matched = tracker.match(clock_s, self._faces)
+        tracker.step(self._taken, clock_s, self._faces, matched)
+        self._tracks += [track for track in tracker.live if track not in known]
+        image = moment.frame.image
+        patches = {track: self._patch(image, track, clock_s) for track in tracker.live}
         self._held_bytes += sum(patch.pixels.nbytes for patch in patches.values())
-        self._waiting.append(
-            _Waiting(self._taken, moment.tick, moment.time_s, moment.clock_s, patches)
-        )
+        self._waiting.append(_Waiting(self._taken, moment.tick, moment.time_s, clock_s, patches))
         self._taken += 1
         if self._held_bytes > _HELD_BYTES or len(self._waiting) > _HELD_TICKS:
-            self._tracker.end_unseen()
+            tracker.end_unseen()
+
+    def _look_again(self, moment: _Moment, lost: list[Track]) -> None:
+        """Look for tracks without a face where they were a moment ago."""
+        boxes = [mesh_box(track.predict(moment.clock_s)) for track in lost]
+        again = self._landmarker.follow([moment.frame.image], [boxes])[0]
+        self._faces = distinct(self._faces + [face for face in again if face is not None])
 
     def _patch(self, image: Image, track: Track, clock_s: float) -> Patch:
         """The surroundings of a face that its final square may cover."""

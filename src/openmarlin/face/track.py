@@ -215,10 +215,23 @@ class Tracker:
         self._max_gap_s, self._upright = max_gap_s, upright
         self._shot_frames = 0
 
-    def step(self, number: int, time_s: float, faces: list[Face]) -> None:
-        """Take in the next frame: its number, its instant and all of its faces."""
+    def step(
+        self,
+        number: int,
+        time_s: float,
+        faces: list[Face],
+        matched: dict[Track, int] | None = None,
+    ) -> None:
+        """Take in the next frame.
+
+        Args:
+            number: of the frame; consecutive.
+            time_s: its instant.
+            faces: all of its faces.
+            matched: what `match` says about them, if known.
+        """
         self._shot_frames += 1
-        matched = self.match(time_s, faces)
+        matched = self.match(time_s, faces) if matched is None else matched
         for track in self.live:
             if track in matched:
                 track.see(number, time_s, faces[matched[track]], self._upright)
