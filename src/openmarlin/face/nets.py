@@ -125,7 +125,7 @@ def compile_model(model: ov.Model, precision: str = "f32", threads: int = 1) -> 
     core = _core()
     offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     wanted = {"f16": "FP16", "bf16": "BF16"}.get(precision)
-    streams = max(1, len(os.sched_getaffinity(0)) // threads)
+    streams = max(1, (os.cpu_count() or 1) // threads)  # OpenVINO keeps it to usable cores
     return core.compile_model(
         model,
         "CPU",
