@@ -69,6 +69,13 @@ def test_a_flash_is_no_cut_but_a_cut_to_white_is() -> None:
     assert starts([scene.copy() for _ in range(5)] + [white.copy() for _ in range(5)]) == [0, 5]
 
 
+def test_motion_goes_on_across_a_flash() -> None:
+    scene, white = world(9), np.full((400, 640, 3), 255, np.uint8)
+    pictures = [view(scene, 30 + 30 * n) for n in range(14)]
+    pictures[7] = white
+    assert starts(pictures) == [0]
+
+
 def test_a_sudden_change_of_the_same_colours_is_a_cut() -> None:
     scene = view(world(5), 0)
     pictures = [scene.copy() for _ in range(6)] + [scene[:, ::-1].copy() for _ in range(6)]

@@ -116,15 +116,16 @@ class _Judge:
             return True
         step = change(self._before, now)
         steps = [change(a, b) for a, b in zip(thumbs, future, strict=False)]
-        # Without a past nothing can be told to stand out.
+        # Without a past, and across a flash, nothing can be told to stand out.
         usual = max([*self._changes, *steps]) if self._changes else float("inf")
         starts = is_cut(self._before, now, usual)
+        if starts:
+            self._changes.clear()
         if starts and future and change(self._before, future[0]) < 0.5 * steps[0]:
             return False  # a flash or a damaged picture: the old shot goes on after it
         self._before = now
-        self._changes.append(step)
-        if starts:
-            self._changes.clear()
+        if not starts:
+            self._changes.append(step)
         return starts
 
 
