@@ -145,6 +145,41 @@ def test_a_bias_that_was_lost_is_an_error_and_one_that_never_was_is_zero(
     assert (load(tmp_path).blocks[1].attn.v_bias == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act 'relu': only gelu is known"),
+        ({"hidden_size": "wide"}, "width Input should be a valid integer"),
+        ({"hidden_size": 0}, "width Input should be greater than 0"),
+        ({"intermediate_size": None}, "mlp_ratio Input should be a valid number"),
+        (
+            {"intermediate_size": 256},
+            r"mlp.layers.0.linear.weight is \(512, 128\), not \(256, 128\)",
+        ),
+        ({"image_size": [32, 64]}, "image_size Input should be a valid integer"),
+        ({"num_hidden_layers": 3}, r"13 missing \(encoder.blocks.2"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_one_line(
+    theirs: Any, settings: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    theirs.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | settings))
+    with pytest.raises(ModelError, match=words) as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_preprocessing_that_is_none_is_one_line(theirs: Any, tmp_path: Path) -> None:
+    theirs.save_pretrained(tmp_path)
+    for mean in ("high", [0.5], None, [0.5, 0.5, "red"]):
+        settings = {"image_mean": mean, "image_std": [0.5, 0.5, 0.5]}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+        with pytest.raises(ModelError, match="not three numbers each"):
+            load(tmp_path)
+
+
 @torch.inference_mode()
 def test_writes_what_transformers_reads(
     midget: Autoencoder, video: torch.Tensor, make_mask: Mask, tmp_path: Path

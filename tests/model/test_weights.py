@@ -240,6 +240,7 @@ def test_a_bad_checkpoint_is_one_clear_line(
     assert "ran" not in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_damage_anywhere_is_an_error_of_ours_or_harmless(
     zipped: bool, midget: Autoencoder, tmp_path: Path

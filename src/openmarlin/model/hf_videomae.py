@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from openmarlin.errors import ModelError
 from openmarlin.model.checkpoints import Tensors
 from openmarlin.model.convert import finish_videomae, has_decoder, permute_head
 from openmarlin.model.zoo import ModelConfig
@@ -67,15 +68,11 @@ def from_transformers(
         state = {f"videomae.{name}": tensor for name, tensor in state.items()}
     state = {_our_name(k): t for k, t in state.items() if not k.startswith("classifier.")}
     _join_qkv(state)
-    fields = {our: hf.get(theirs, default) for our, (theirs, default) in _FIELDS.items()}
-    if not has_decoder(state):
-        fields |= dict.fromkeys(("decoder_width", "decoder_depth", "decoder_heads"))
-    fields |= {"mlp_ratio": hf.get("intermediate_size", 3072) / fields["width"], "trained": True}
-    config = ModelConfig.of(fields, where="the VideoMAE of its config.json")
+    config = _our_config(hf, whole=has_decoder(state))
     if not hf.get("qv_bias", hf.get("qkv_bias", True)):
         _add_zero_biases(state)
     if preprocessing.get("do_normalize", True) and "image_mean" in preprocessing:
-        _fold_normalisation(state, preprocessing["image_mean"], preprocessing["image_std"])
+        _fold_normalisation(state, preprocessing["image_mean"], preprocessing.get("image_std"))
     return config, finish_videomae(state, config)
 
 
@@ -135,15 +132,33 @@ def _add_zero_biases(state: Tensors) -> None:
             state[block + bias] = torch.zeros(len(state[name]) // 3)
 
 
-def _fold_normalisation(state: Tensors, mean: list[float], std: list[float]) -> None:
+def _fold_normalisation(state: Tensors, mean: Any, std: Any) -> None:
     """W((x - mean) / std) + b as one affine map of x, in float64 on the way."""
+    try:
+        m, s = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1, 1) for v in (mean, std))
+    except (RuntimeError, TypeError, ValueError):
+        raise ModelError(
+            f"its preprocessing has image_mean {mean} and image_std {std}: not three numbers each"
+        ) from None
     key = "encoder.patch_embedding.projection."
     if f"{key}weight" not in state or f"{key}bias" not in state:
         return  # the strict check reports it
     weight, bias = state[f"{key}weight"].double(), state[f"{key}bias"].double()
-    m, s = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1, 1) for v in (mean, std))
     state[f"{key}weight"] = (weight / s).float()
     state[f"{key}bias"] = (bias - (weight * m / s).sum(dim=(1, 2, 3, 4))).float()
+
+
+def _our_config(hf: dict[str, Any], *, whole: bool) -> ModelConfig:
+    if hf.get("hidden_act", "gelu") != "gelu":
+        raise ModelError(f"its config.json has hidden_act '{hf['hidden_act']}': only gelu is known")
+    where = "the VideoMAE of its config.json"
+    fields = {our: hf.get(theirs, default) for our, (theirs, default) in _FIELDS.items()}
+    if not whole:
+        fields |= dict.fromkeys(("decoder_width", "decoder_depth", "decoder_heads"))
+    config = ModelConfig.of(fields | {"trained": True}, where=where)
+    hidden = hf.get("intermediate_size", 3072)
+    ratio = hidden / config.width if isinstance(hidden, int) else hidden
+    return ModelConfig.of(config.model_dump() | {"mlp_ratio": ratio}, where=where)
 
 
 def _their_config(config: ModelConfig) -> dict[str, Any]:
