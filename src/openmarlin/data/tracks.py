@@ -170,7 +170,7 @@ class _Piece:
         if not waiting or (late and not everything):
             return
         images = np.stack([crop.image for crop in waiting])
-        points = _between([self._last, *(crop.points for crop in waiting)])
+        points = fill_gaps([self._last, *(crop.points for crop in waiting)])
         if points is None:
             cells = np.zeros((len(waiting), *(side // 8 for side in images.shape[1:3])), np.uint16)
         else:
@@ -187,7 +187,7 @@ class _Piece:
         return data, facts, start
 
 
-def _between(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+def fill_gaps(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
     """Fill the gaps of (T) meshes by straight lines in time; None if there is no mesh at all."""
     known = [i for i, mesh in enumerate(meshes) if mesh is not None]
     if not known:

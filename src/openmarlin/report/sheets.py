@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import cv2
 import numpy as np
@@ -36,6 +37,15 @@ class SheetClip:
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class MaskRow:
+    """One strategy: its name, a note, and its mask (t, h, w), True = masked."""
+
+    name: str
+    note: str
+    mask: NDArray[np.bool_]
+
+
 def overlay(image: Image, cells: NDArray[np.uint16]) -> Image:
     """Tint an image (S, S, 3) by the region of each cell (S/8, S/8); unknown cells stay clear."""
     bits = (cells[..., None] >> np.array(_ORDER, np.uint16)) & 1
@@ -48,11 +58,11 @@ def overlay(image: Image, cells: NDArray[np.uint16]) -> Image:
 
 
 def shade(image: Image, mask: NDArray[np.bool_]) -> Image:
-    """Fade the masked patches (h, w) of an image (S, S, 3), and outline the visible ones."""
+    """Fade the masked patches (h, w) of an image (S, S, 3)."""
     size = image.shape[1::-1]
     hidden = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
     grey = image.mean(axis=-1, keepdims=True)
-    faded = 0.16 * grey + 0.84 * np.array([206, 212, 219])
+    faded = 0.36 * grey + 0.64 * np.array([208, 215, 223])
     return np.asarray(np.where(hidden[..., None] > 0.5, faded, image), np.uint8)
 
 
@@ -91,7 +101,7 @@ def masks_sheet(
     path: Path,
     images: NDArray[np.uint8],
     cells: NDArray[np.uint16],
-    masks: Sequence[tuple[str, str, NDArray[np.bool_]]],
+    masks: Sequence[MaskRow],
     *,
     title: str,
 ) -> None:
@@ -101,27 +111,28 @@ def masks_sheet(
         path: the PNG.
         images: crops of a clip, uint8 (T, S, S, 3).
         cells: their class bits (T, S/8, S/8).
-        masks: name, note and mask (t, h, w) of each strategy, True = masked.
+        masks: what each strategy hides of it.
         title: the line on top.
     """
-    side, gap, label, top, bottom = 136, 5, 196, 76, 46
-    steps = masks[0][2].shape[0]
+    side, gap, label, top, bottom = 136, 5, 216, 76, 46
+    steps = len(masks[0].mask)
     a_step = len(images) // steps
     width = label + steps * (side + gap) + 12
     sheet = _Sheet(width, top + (len(masks) + 1) * (side + gap) + bottom)
     sheet.text(14, 30, title, size=15, weight="bold")
-    rows = [("regions", "what the strategies know", None), *masks]
-    for row, (name, note, mask) in enumerate(rows):
+    names = [("regions", "of the face, as cells of 8 px"), *((m.name, m.note) for m in masks)]
+    for row, (name, note) in enumerate(names):
         y = top + row * (side + gap)
         sheet.text(14, y + side / 2 - 4, name, size=12.5, weight="bold")
-        sheet.text(14, y + side / 2 + 14, note, size=9, colour=_FAINT)
+        for i, line in enumerate(wrap(note, 32)):
+            sheet.text(14, y + side / 2 + 14 + 15 * i, line, size=9, colour=_FAINT)
         for step in range(steps):
-            x, frame = label + step * (side + gap), step * a_step
-            if mask is None:
-                sheet.text(x, top - 9, f"frame {frame + 1}", size=9, colour=_FAINT)
-                sheet.picture(x, y, side, overlay(images[frame], cells[frame]))
+            x, image = label + step * (side + gap), images[step * a_step]
+            if row == 0:
+                sheet.text(x, top - 9, f"frame {step * a_step + 1}", size=9, colour=_FAINT)
+                sheet.picture(x, y, side, overlay(image, cells[step * a_step]))
             else:
-                sheet.picture(x, y, side, shade(images[frame], mask[step]))
+                sheet.picture(x, y, side, shade(image, masks[row - 1].mask[step]))
     sheet.legend()
     sheet.save(path)
 
@@ -143,14 +154,15 @@ class _Sheet:
         self._axes.imshow(small, extent=extent, interpolation="nearest", aspect="auto", zorder=1)
 
     def frame(self, x: float, y: float, side: float) -> None:
-        line = {"fill": False, "edgecolor": "white", "linewidth": 0.6, "alpha": 0.7, "zorder": 2}
-        self._axes.add_patch(Rectangle((x, y), side, side, linestyle=(0, (4, 3)), **line))
+        line = Rectangle((x, y), side, side, fill=False, edgecolor="white", linewidth=0.6, zorder=2)
+        line.set(linestyle=(0, (4, 3)), alpha=0.7)
+        self._axes.add_patch(line)
 
     def text(
         self, x: float, y: float, text: str, *, size: float, colour: str = _INK, weight: str = ""
     ) -> None:
-        style = {"size": size * 72 / _DPI * 1.25, "color": colour, "weight": weight or "normal"}
-        self._axes.text(x, y, text, va="baseline", parse_math=False, clip_on=True, **style)
+        label = self._axes.text(x, y, text, va="baseline", parse_math=False, clip_on=True)
+        label.set(size=size * 72 / _DPI * 1.25, color=colour, weight=weight or "normal")
 
     def legend(self) -> None:
         patches = [
@@ -160,7 +172,7 @@ class _Sheet:
         self._axes.legend(
             handles=patches,
             loc="lower left",
-            bbox_to_anchor=(0.0, 0.0),
+            bbox_to_anchor=(0.004, 0.0),
             ncols=len(CLASSES),
             frameon=False,
             fontsize=8.5,

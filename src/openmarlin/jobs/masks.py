@@ -1,0 +1,111 @@
+"""`masks`: every masking strategy on one real face, side by side, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.config import CLIP_FRAMES
+from openmarlin.data.tracks import fill_gaps
+from openmarlin.errors import InputError, VideoError
+from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.regions import MeshParser
+from openmarlin.face.stream import FaceCrop, face_stream
+from openmarlin.lapa import CELL_PX, region_bits, to_cells
+from openmarlin.masking import STRATEGIES, make_mask, n_visible
+from openmarlin.report.sheets import MaskRow, masks_sheet
+from openmarlin.video.reader import VideoReader
+from openmarlin.video.windows import ticks
+
+_CROP_PX, _RATE, _GRID = 224, 2, (8, 14, 14)
+_SPAN = (CLIP_FRAMES - 1) * _RATE + 1  # ticks from the first to the last frame of a clip
+
+NOTES = {
+    "fasking": "as released: background stays",
+    "fasking_paper": "as published: parts go first",
+    "fasking_opposite": "face parts stay",
+    "tube": "the same places at all times",
+    "random": "any place at any time",
+    "frame": "whole steps in time",
+}
+"""What each strategy does, in a few words."""
+
+
+def masks(
+    video: str | Path,
+    *,
+    out: str | Path,
+    ratio: float = 0.9,
+    regions: Sequence[str] = ("left_eye", "right_eye", "mouth"),
+    seed: int = 0,
+) -> Path:
+    """Draw what each masking strategy hides of the first face that stays for a whole clip.
+
+    A row a strategy, a column a step of two frames; the regions of the face on top.
+
+    Args:
+        video: a video with a face.
+        out: the PNG to write.
+        ratio: share of the tokens that is masked.
+        regions: what the last row hides before anything else.
+        seed: of the chance in the masks.
+
+    Returns:
+        `out`.
+
+    Raises:
+        OpenMarlinError: the video cannot be read or shows no face, or an option is impossible.
+    """
+    if Path(out).suffix.lower() != ".png":
+        raise InputError(f"{out}: the picture is a PNG; give it a name that ends in .png")
+    region_bits(regions)
+    tokens = int(np.prod(_GRID))
+    masked = tokens - n_visible(tokens, ratio)
+    images, cells = _first_clip(Path(video))
+
+    def row(name: str, note: str, strategy: str, hidden: Sequence[str] = ()) -> MaskRow:
+        rng = np.random.default_rng(seed)
+        mask = make_mask(strategy, cells, grid=_GRID, ratio=ratio, rng=rng, regions=hidden)
+        return MaskRow(name, note, mask.reshape(_GRID))
+
+    rows = [row(name, NOTES[name], name) for name in STRATEGIES]
+    if regions:
+        told = ", ".join(name.replace("_", " ") for name in regions)
+        rows.append(row("random + regions", f"never visible: {told}", "random", regions))
+    title = f"{Path(video).name}: {masked:,} of {tokens:,} tokens are masked"
+    masks_sheet(Path(out), images, cells, rows, title=title)
+    return Path(out)
+
+
+def _first_clip(video: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Crops (16, 224, 224, 3) of the first face seen for long enough, and their cells.
+
+    A face that is there for less is shown with its last frame repeated.
+    """
+    landmarker = Landmarker()
+    crops = _longest(video, landmarker)
+    if not crops:
+        raise VideoError(f"{video}: no face found; choose a video that shows one")
+    chosen = [crops[min(i * _RATE, len(crops) - 1)] for i in range(CLIP_FRAMES)]
+    images = np.stack([crop.image for crop in chosen])
+    points = fill_gaps([crop.points for crop in chosen])
+    if points is None:
+        return images, np.zeros((CLIP_FRAMES, *[_CROP_PX // CELL_PX] * 2), np.uint16)
+    return images, to_cells(MeshParser(landmarker.nets)(images, points))
+
+
+def _longest(video: Path, landmarker: Landmarker) -> list[FaceCrop]:
+    """The first crops of the first face that lasts a clip, else of the one that lasts longest."""
+    faces: dict[int, list[FaceCrop]] = {}
+    with VideoReader(video) as reader:
+        shown = ticks(reader, reader.info.fps)
+        for _, _, crops in face_stream(shown, landmarker, size=_CROP_PX, fps=reader.info.fps):
+            for crop in crops:
+                face = faces.setdefault(crop.track, [])
+                face.append(crop)
+                if len(face) == _SPAN:
+                    return face
+    return max(faces.values(), key=len, default=[])
