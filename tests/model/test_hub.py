@@ -155,7 +155,9 @@ def test_a_place_that_does_not_answer_is_one_line(
     site.files.clear()
     with pytest.raises(ModelError, match=f"{NAME} .* cannot be fetched .*try again") as caught:
         load(NAME, part)  # type: ignore[call-overload]
-    assert "\n" not in str(caught.value)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert ("refused" if fault == "no connection" else "404") in message
 
 
 def test_a_file_that_is_not_what_its_hash_says_is_thrown_away(site: Site) -> None:

@@ -139,7 +139,10 @@ def _url(released: Released, part: str) -> str:
 
 
 def _unreachable(released: Released, part: str, error: Exception) -> ModelError:
-    reason = str(error).strip().split("\n")[0][:160] or type(error).__name__
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    reason = str(cause).strip().split("\n")[0][:160] or type(cause).__name__
     return ModelError(
         f"{released.name} ({part}) cannot be fetched ({reason}): try again with a connection, or "
         f"fetch {_url(released, part)} elsewhere and load that file"
