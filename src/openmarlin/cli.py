@@ -7,6 +7,8 @@ Exit codes: 0 all is well, 1 some inputs failed and are listed, 2 the request it
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +28,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends a long job with what to do next, and the exit code shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted: what is finished is kept; run again with --resume to go on")
+        raise typer.Exit(130) from None
 
 
 def _version(wanted: bool) -> None:
@@ -81,26 +93,27 @@ def extract(
     from openmarlin.jobs.extract import announce
     from openmarlin.jobs.extract import extract as run
 
-    result = run(
-        inputs,
-        out=out,
-        model=model,
-        faces=int(faces) if faces.isdigit() else faces,  # type: ignore[arg-type]
-        precropped=precropped,
-        align=align,
-        rate=rate,
-        stride=stride,
-        tail=tail,
-        tokens=tokens,
-        precision=precision,
-        backend=backend,
-        batch=batch,
-        workers=workers,
-        resume=resume,
-        overwrite=overwrite,
-        limit_seconds=limit_seconds,
-        progress=True,
-    )
+    with _interruptible():
+        result = run(
+            inputs,
+            out=out,
+            model=model,
+            faces=int(faces) if faces.isdigit() else faces,  # type: ignore[arg-type]
+            precropped=precropped,
+            align=align,
+            rate=rate,
+            stride=stride,
+            tail=tail,
+            tokens=tokens,
+            precision=precision,
+            backend=backend,
+            batch=batch,
+            workers=workers,
+            resume=resume,
+            overwrite=overwrite,
+            limit_seconds=limit_seconds,
+            progress=True,
+        )
     announce(result, out)
     if result.failures:
         raise typer.Exit(1)
@@ -132,9 +145,6 @@ def main() -> None:
     except OpenMarlinError as error:
         console.print(f"[red]error[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("interrupted: finished videos are kept; run again with --resume to go on")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from openmarlin.data.features import META_FILE, TABLE_FILE, Features, WindowRow, rows_to_table
 from openmarlin.data.thumbs import WindowThumb, load_thumbs, save_thumbs
@@ -126,7 +126,7 @@ class RunFolder:
         """
         if tokens:
             with atomic(self.path / TOKENS / f"{video.stem}-{_id(video)}.safetensors") as part:
-                save_file(dict(tokens), part, metadata={"video": str(video)})
+                part.write_bytes(save(dict(tokens), {"video": str(video)}))
         save_thumbs(self._part(video).with_suffix(".npz"), thumbs)
         record = {"seconds": seconds, "problems": list(problems)}
         Features(rows_to_table(rows, self.dim), record).save(self._part(video))

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,6 +148,12 @@ def _check_target(
             raise InputError(f"{target}: exists already; add --overwrite or name another file")
 
 
+@cache
+def _landmarker() -> Landmarker:
+    """The face nets, loaded once a process: it takes a second or two."""
+    return Landmarker()
+
+
 class _Encoder:
     """The model as the settings ask for it, and the face nets beside it."""
 
@@ -159,7 +166,7 @@ class _Encoder:
         self.dim = self.config.width
         self.sha256 = weights_sha256(module)
         self.run = EncoderRunner(module, precision=settings.precision, backend=settings.backend)
-        self.landmarker = None if settings.precropped else Landmarker()
+        self.landmarker = None if settings.precropped else _landmarker()
 
     def __call__(
         self, pixels: NDArray[np.uint8]
