@@ -27,8 +27,8 @@ from openmarlin.face.smooth import RADIUS_S
 from openmarlin.face.track import CONFIRMED, Track, Tracker, distinct, reach
 from openmarlin.video.reader import Frame
 
-_CHUNK_TICKS, _CHUNK_S, _CHUNK_BYTES = 16, 1.0, 100_000_000
-_SEARCH_S = 0.7  # between two searches in a shot, at least
+_CHUNK_TICKS, _CHUNK_S, _CHUNK_BYTES = 32, 1.0, 100_000_000
+_SEARCH_S = 0.5  # between two searches in a shot, at least
 _HELD_BYTES = 256_000_000  # of patches; beyond it, faces out of sight are given up
 _HELD_TICKS = 600
 _DOUBT_S = 1.5  # a face that is not confirmed by then is not shown
