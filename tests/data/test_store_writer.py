@@ -170,7 +170,7 @@ def _damaged_journal(path: Path) -> None:
     ("prepare", "options", "told"),
     [
         (None, {}, "not empty; add --resume .*--overwrite"),
-        (None, {"resume": True, "size": 32}, "size was 16, is 32"),
+        (None, {"resume": True, "size": 32}, "crop_px was 16, is 32"),
         (None, {"resume": True, "settings": {"rate": 2}}, "rate was None, is 2"),
         (None, {"size": 20}, "multiple of 8"),
         (_foreign, {"overwrite": True}, "not made by openmarlin"),

@@ -24,6 +24,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from openmarlin import __version__
 from openmarlin.data.shards import (
     INDEX_FILE,
     PARTS,
@@ -199,7 +200,11 @@ class StoreWriter:
             for key in batch:
                 self.part(key).unlink()
         shards = [Shard(**line["shard"]) for line in self._shards]
-        info = {"settings": self.settings, "videos": len(self._videos)}
+        info = {
+            "settings": self.settings,
+            "videos": len(self._videos),
+            "openmarlin": __version__,
+        }
         write_index(self.path, Index(self.size, shards, list(self._placed()), info))
         shutil.rmtree(self.path / PARTS)
         self._journal.close()

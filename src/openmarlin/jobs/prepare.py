@@ -262,10 +262,12 @@ def announce(result: Preparation) -> None:
     console.print(
         f"{result.videos - len(result.failures)} of {result.videos} videos, {len(store)} tracks, "
         f"{seconds / 60:.1f} minutes of faces, "
-        f"{result.throughput['times_real_time']:.1f}x real time -> {store.path}"
+        f"{result.throughput['times_real_time']:.1f}x real time -> {store.path}",
+        soft_wrap=True,
     )
     console.print(
         f"A random clip of {CLIP_FRAMES} frames with its regions reads in {result.read_ms:.1f} ms: "
-        f"{1e3 / result.read_ms:.0f} clips/s a loader worker"
+        f"{1e3 / result.read_ms:.0f} clips/s a loader worker",
+        soft_wrap=True,
     )
-    console.print(f"Look at {store.path / SHEET_FILE}")
+    console.print(f"Look at {store.path / SHEET_FILE}", soft_wrap=True)

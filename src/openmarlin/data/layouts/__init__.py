@@ -35,7 +35,7 @@ def list_sources(inputs: Sequence[str | Path]) -> list[Source]:
             groups = _groups(item)
             found = [VideoFile(v, groups.get(str(v)) or str(v)) for v in list_videos([item])]
         for source in found:
-            sources.setdefault(source.path, source)
+            sources.setdefault(source.path.resolve(), source)
     return list(sources.values())
 
 
