@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
+from inspect import signature
 
 import pytest
+import typer
+
+from openmarlin import cli
 
 HEAVY = ("torch", "cv2", "openvino", "av", "matplotlib", "transformers", "pyarrow")
 
@@ -16,6 +21,11 @@ OPTIONS = {
         *("--tail", "--tokens", "--precision", "--backend", "--batch", "--workers", "--resume"),
         *("--overwrite", "--limit-seconds", "--help"),
     },
+    "prepare": {
+        *("--out", "--size", "--margin", "--min-frames", "--max-frames", "--min-face-px"),
+        *("--limit-seconds", "--workers", "--resume", "--overwrite", "--help"),
+    },
+    "masks": {"--out", "--ratio", "--regions", "--seed", "--help"},
     "models": {"--help"},
     "doctor": {"--help"},
 }
@@ -45,11 +55,7 @@ def test_version_and_help() -> None:
 
 def test_surface_is_frozen() -> None:
     """Whoever changes an option changes this list too, and the changelog."""
-    import typer
-
-    from openmarlin.cli import app
-
-    commands = typer.main.get_command(app).commands
+    commands = typer.main.get_command(cli.app).commands
     found = {
         name: {option for param in command.params for option in param.opts if option[:2] == "--"}
         | {"--help"}
@@ -58,17 +64,13 @@ def test_surface_is_frozen() -> None:
     assert found == OPTIONS
 
 
-def test_python_and_command_line_have_the_same_arguments() -> None:
-    import inspect
-
-    from openmarlin import cli
-    from openmarlin.jobs.extract import extract
-
-    python = inspect.signature(extract).parameters
-    command = inspect.signature(cli.extract).parameters
-    assert set(python) - set(command) == {"progress"}
-    assert set(command) <= set(python)
-    for name in set(command) - {"out"}:
+@pytest.mark.parametrize("verb", ["extract", "prepare", "masks"])
+def test_python_and_command_line_have_the_same_arguments(verb: str) -> None:
+    python = signature(getattr(import_module(f"openmarlin.jobs.{verb}"), verb)).parameters
+    command = signature(getattr(cli, verb)).parameters
+    assert set(python) - {"progress"} == set(command)
+    spelt_otherwise = {"out", "regions"}  # a command line cannot say None, nor a list in one word
+    for name in set(command) - spelt_otherwise:
         assert command[name].default == python[name].default, name
 
 

@@ -12,11 +12,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from openmarlin.jobs.extract import extract
+    from openmarlin.jobs.masks import masks
+    from openmarlin.jobs.prepare import prepare
     from openmarlin.model.weights import load
 
-__all__ = ["__version__", "extract", "load"]
+__all__ = ["__version__", "extract", "load", "masks", "prepare"]
 
-_HOMES = {"extract": "openmarlin.jobs.extract", "load": "openmarlin.model.weights"}
+_HOMES = {
+    "extract": "openmarlin.jobs.extract",
+    "load": "openmarlin.model.weights",
+    "masks": "openmarlin.jobs.masks",
+    "prepare": "openmarlin.jobs.prepare",
+}
 
 
 def __getattr__(name: str) -> Any:

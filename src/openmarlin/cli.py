@@ -30,6 +30,14 @@ app = typer.Typer(
 )
 
 
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Videos read at once.", show_default="one a core")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")]
+LimitSeconds = Annotated[float | None, typer.Option(help="Read at most so much of each video.")]
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Ctrl-C ends a long job with what to do next, and the exit code shells expect."""
@@ -76,18 +84,10 @@ def extract(
     precision: Annotated[Precision, typer.Option(help="Of the encoder.")] = "auto",
     backend: Annotated[Backend, typer.Option(help="What runs the encoder.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Clips encoded at once.")] = 8,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Videos read at once.", show_default="one a core")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")
-    ] = False,
-    limit_seconds: Annotated[
-        float | None, typer.Option(help="Read at most so much of each video.")
-    ] = None,
+    workers: Workers = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    limit_seconds: LimitSeconds = None,
 ) -> None:
     """Turn videos of faces into features: one vector a window, and a report."""
     from openmarlin.jobs.extract import announce
@@ -117,6 +117,65 @@ def extract(
     announce(result, out)
     if result.failures:
         raise typer.Exit(1)
+
+
+@app.command()
+def prepare(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Videos, folders, CSV tables, YouTube Faces."),
+    ],
+    out: Annotated[Path, typer.Option(help="The store, a folder.")],
+    size: Annotated[int, typer.Option(help="Side of a face crop, pixels.")] = 224,
+    margin: Annotated[int, typer.Option(help="Pixels around it, for augmentation.")] = 16,
+    min_frames: Annotated[int, typer.Option(help="Leave shorter tracks out.")] = 32,
+    max_frames: Annotated[int, typer.Option(help="Cut longer tracks into pieces.")] = 300,
+    min_face_px: Annotated[float, typer.Option(help="Leave smaller faces out.")] = 64,
+    limit_seconds: LimitSeconds = None,
+    workers: Workers = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn videos of faces into a store of crops and regions to pre-train from."""
+    from openmarlin.jobs.prepare import announce
+    from openmarlin.jobs.prepare import prepare as run
+
+    with _interruptible():
+        result = run(
+            inputs,
+            out=out,
+            size=size,
+            margin=margin,
+            min_frames=min_frames,
+            max_frames=max_frames,
+            min_face_px=min_face_px,
+            limit_seconds=limit_seconds,
+            workers=workers,
+            resume=resume,
+            overwrite=overwrite,
+            progress=True,
+        )
+    announce(result)
+    if result.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def masks(
+    video: Annotated[Path, typer.Argument(help="A video with a face.")],
+    out: Annotated[Path, typer.Option(help="The picture, a PNG.")],
+    ratio: Annotated[float, typer.Option(help="Share of the tokens that is masked.")] = 0.9,
+    regions: Annotated[
+        str, typer.Option(help="What the last row hides first, separated by commas.")
+    ] = "left_eye,right_eye,mouth",
+    seed: Annotated[int, typer.Option(help="Of the chance in the masks.")] = 0,
+) -> None:
+    """Draw what every masking strategy hides of a face."""
+    from openmarlin.jobs.masks import masks as run
+
+    named = [name.strip() for name in regions.split(",")]
+    run(video, out=out, ratio=ratio, regions=named, seed=seed)
+    console.print(f"Look at {out}")
 
 
 @app.command()

@@ -94,7 +94,7 @@ def test_failures_are_on_disk_at_once_and_damaged_videos_join_them(tmp_path: Pat
 def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     out = tmp_path / "out"
     _commit(RunFolder(out, SETTINGS, DIM), tmp_path / "a.mp4")
-    with pytest.raises(InputError, match="--resume .* --overwrite"):
+    with pytest.raises(InputError, match=r"--resume .* --overwrite"):
         RunFolder(out, SETTINGS, DIM)
     with pytest.raises(InputError, match="rate was 2, is 3"):
         RunFolder(out, {**SETTINGS, "rate": 3}, DIM, resume=True)
