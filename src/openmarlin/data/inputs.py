@@ -18,8 +18,8 @@ VIDEO_SUFFIXES = frozenset(
 
 def natural_key(path: Path | str) -> list[tuple[int, int | str]]:
     """Sort key under which `2.mp4` comes before `10.mp4`."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+    parts = re.split(r"([0-9]+)", str(path))
+    return [(0, int(part)) if i % 2 else (1, part) for i, part in enumerate(parts)]
 
 
 def list_videos(inputs: Sequence[str | Path]) -> list[Path]:
