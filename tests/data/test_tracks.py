@@ -150,6 +150,14 @@ def test_what_is_held_does_not_grow_with_the_video() -> None:
     assert total + piece.ready == 1000
 
 
+def test_paths_that_are_not_unicode(tmp_path: Path) -> None:
+    video = FakeVideo([[face(0, t)] for t in range(4)], path=Path("/v/\udcff.mp4"), group="\udcfe")
+    with StoreWriter(tmp_path / "s", size=SIZE) as writer:
+        made = make_tracks(video, SETTINGS, None, parse, writer.part("k"))  # type: ignore[arg-type]
+        writer.commit("k", made.tracks)
+    assert Store(tmp_path / "s").tracks[0][1:3] == ("/v/\\udcff.mp4", "\\udcfe")
+
+
 def test_gaps_are_filled_by_straight_lines() -> None:
     def mesh(value: float) -> np.ndarray:
         return np.full((478, 2), value, np.float32)

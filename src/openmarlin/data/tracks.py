@@ -122,9 +122,9 @@ class _Making:
         if face_px < s.min_face_px:
             return self.drop(f"smaller than {s.min_face_px:g} px")
         track = Track(
-            name=f"{self.name}/{number}@{start}",
-            video=str(self.source.path),
-            group=self.source.group,
+            name=_text(f"{self.name}/{number}@{start}"),
+            video=_text(str(self.source.path)),
+            group=_text(self.source.group),
             n_frames=n_frames,
             fps=self.fps,
             start_s=facts[0][0],
@@ -185,6 +185,11 @@ class _Piece:
         del self._facts[:n_frames]
         self.start += n_frames
         return data, facts, start
+
+
+def _text(path: str) -> str:
+    """Bytes of a path that are not valid Unicode, spelt out as `\\udcXX`."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def fill_gaps(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:

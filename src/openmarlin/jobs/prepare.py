@@ -110,7 +110,7 @@ def prepare(
     ):
         bar.disable = bar.disable or not progress
         run = _Run(sources, writer, settings, bar)
-        run(workers or len(os.sched_getaffinity(0)))
+        run(workers or os.cpu_count() or 1)
         if not writer.n_tracks:
             raise InputError(
                 f"{out}: none of {len(sources)} videos shows a face to keep; see {FAILURES_FILE} "
