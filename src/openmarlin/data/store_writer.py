@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin import __version__
 from openmarlin.data.shards import (
     INDEX_FILE,
     PARTS,
@@ -203,7 +203,7 @@ class StoreWriter:
         info = {
             "settings": self.settings,
             "videos": len(self._videos),
-            "openmarlin": __version__,
+            "openmarlin": version("openmarlin"),
         }
         write_index(self.path, Index(self.size, shards, list(self._placed()), info))
         shutil.rmtree(self.path / PARTS)
