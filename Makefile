@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow check bench docs clean
+.PHONY: demo test test-slow check bench clean
 
 demo: $(READY)  ## features of the example clips, and a report to look at
 	$(BIN)/openmarlin extract examples/clips --out demo-out --faces all --overwrite

@@ -34,6 +34,10 @@ from openmarlin.model.weights import load, weights_sha256
 from openmarlin.report.html import write_report
 
 
+MAX_WORKERS = 8
+"""More readers than this outrun any encoder, and each holds seconds of video."""
+
+
 @dataclass(frozen=True, repr=False)
 class Extraction(Features):
     """Features with what a report shows besides.
@@ -88,7 +92,7 @@ def extract(
         precision: of the encoder; `auto` takes the fastest that is faithful on this machine.
         backend: what runs the encoder; `auto` takes the faster.
         batch: clips encoded at once, from any video.
-        workers: videos read at the same time; None for one a core.
+        workers: videos read at the same time; None for one a core, 8 at most.
         resume: go on with an interrupted run in `out`.
         overwrite: replace an earlier run in `out`.
         limit_seconds: read at most so much of each video.
@@ -125,7 +129,7 @@ def extract(
         path = target if target is not None and in_folder else Path(scratch) / "run"
         folder = RunFolder(path, encoder.asked, encoder.dim, resume=resume, overwrite=overwrite)
         run = _Run(folder, encoder, bar)
-        run(videos, workers or os.cpu_count() or 1)
+        run(videos, workers or min(os.cpu_count() or 1, MAX_WORKERS))
         throughput = run.throughput
         features, thumbs = folder.merge(videos)
     meta = _meta(features, encoder, videos, folder.failures, throughput)
