@@ -72,6 +72,16 @@ def test_a_clip_has_the_same_features_in_any_batch(precision: str, backend: str)
     assert run(clips[:0], tokens=True)[1].shape == (0, SMALL.n_tokens, SMALL.width)
 
 
+@pytest.mark.parametrize(("precision", "backend"), RUNNERS[2:])
+def test_filters_that_look_at_differences_survive_bf16(precision: str, backend: str) -> None:
+    encoder, clips = make_encoder(), make_clips(4) // 16 + 200  # bright, with little contrast
+    with torch.no_grad():
+        filters = encoder.patch_embedding.projection.weight
+        filters.copy_(8 * (filters - filters.mean((2, 3, 4), keepdim=True)))
+    want = expected(encoder, clips)[0]
+    assert cosine(EncoderRunner(encoder, precision, backend)(clips), want).min() > 0.99995
+
+
 @pytest.mark.parametrize(("precision", "backend"), RUNNERS)
 def test_results_outlive_the_next_call(precision: str, backend: str) -> None:
     run, clips = EncoderRunner(make_encoder(), precision, backend), make_clips(2)
@@ -183,6 +193,6 @@ def test_cubes_are_bytes_in_token_order() -> None:
 
 
 def test_the_graph_takes_any_number_of_clips() -> None:
-    graph = build_graph(make_encoder())
+    graph = build_graph(make_encoder(), "bf16")
     assert graph.input(0).partial_shape[0].is_dynamic
     assert [str(output.element_type) for output in graph.outputs] == ["<Type: 'float32'>"] * 2

@@ -13,6 +13,7 @@ from typing import Literal, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
 from openmarlin.model.cpu import has_bf16
@@ -136,7 +137,8 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None) -> _R
         # Decoding and face nets work beside the encoder: its threads must be free to move.
         "ENABLE_CPU_PINNING": False,
     }
-    request = ov.Core().compile_model(build_graph(encoder), "CPU", settings).create_infer_request()
+    graph = build_graph(encoder, precision)
+    request = ov.Core().compile_model(graph, "CPU", settings).create_infer_request()
 
     def run(clips: Pixels, tokens: bool) -> tuple[Floats, Floats]:
         # The outputs belong to the request and change with the next call, hence the copies.
@@ -149,8 +151,10 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None) -> _R
 
 
 def _start_torch(encoder: Encoder, precision: str, threads: int | None) -> _Run:
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    module = copy.deepcopy(encoder).to(dtype).eval()
+    module = copy.deepcopy(encoder).float().eval()
+    if precision == "bf16":  # rounding the embedding would cost more accuracy than all the rest
+        blocks = module.blocks.bfloat16()
+        module.blocks = nn.Sequential(_Cast(torch.bfloat16), *blocks, _Cast(torch.float32))
     device = next(module.parameters()).device
 
     @torch.inference_mode()
@@ -160,9 +164,18 @@ def _start_torch(encoder: Encoder, precision: str, threads: int | None) -> _Run:
             x = module.trunk(to_model_input(pixels))
             features = module.norm(x.mean(dim=1))
             all_tokens = module.norm(x) if tokens else x[:, :0]
-            return features.float().cpu().numpy(), all_tokens.float().cpu().numpy()
+            return features.cpu().numpy(), all_tokens.cpu().numpy()
 
     return run
+
+
+class _Cast(nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype)
 
 
 @contextmanager

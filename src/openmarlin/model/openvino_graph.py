@@ -6,7 +6,7 @@ Legend: B clips, T frames, N tokens, D width, P values a cube.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import openvino as ov
@@ -31,26 +31,43 @@ def to_cubes(clips: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]
     return x.reshape(len(clips), config.n_tokens, config.cube_values)
 
 
-def build_graph(encoder: Encoder) -> Any:
+def build_graph(encoder: Encoder, precision: str) -> Any:
     """The graph `cubes uint8 (B, N, P) -> features (B, D), tokens (B, N, D)`, for any B.
 
-    Bytes go in as they are, exact in bfloat16 too: the division by 255 is in the weight.
+    Args:
+        encoder: where the weights are from.
+        precision: `fp32` or `bf16`, what it will be compiled for.
     """
     config = encoder.config
     cubes = op.parameter(ov.PartialShape([-1, config.n_tokens, config.cube_values]), np.uint8)
-    embed = encoder.patch_embedding.projection
-    weight = embed.weight.detach().float().permute(0, 2, 3, 4, 1).flatten(1) / 255
-    x = _linear(op.convert(cubes, "f32"), weight, embed.bias)
+    x = _embedding(op.convert(cubes, "f32"), encoder, precision)
     x = op.add(x, _constant(encoder.pos_embedding.emb))
     for block in encoder.blocks:
-        x = _block(x, block)
+        x = _block(x, cast(Block, block))
     features = _layer_norm(op.reduce_mean(x, _ints(1), keep_dims=False), encoder.norm)
     return ov.Model([features, _layer_norm(x, encoder.norm)], [cubes], "encoder")
 
 
+def _embedding(x: Any, encoder: Encoder, precision: str) -> Any:
+    """Cubes of bytes -> tokens; the division by 255 is in the weight, and bytes are exact in bf16.
+
+    Bytes are never negative and filters look at differences, so large sums cancel. What rounding
+    the weight leaves of them would be most of the error in bf16: what is lost in rounding is
+    therefore applied as a second matrix (2 % more work).
+    """
+    embed = encoder.patch_embedding.projection
+    weight = embed.weight.detach().float().permute(0, 2, 3, 4, 1).flatten(1) / 255
+    if precision == "fp32":
+        return _linear(x, weight, embed.bias)
+    coarse = weight.bfloat16().float()
+    fine = op.matmul(x, _constant(weight - coarse), transpose_a=False, transpose_b=True)
+    return op.add(_linear(x, coarse, embed.bias), fine)
+
+
 def _block(x: Any, block: Block) -> Any:
     x = op.add(x, _attention(_layer_norm(x, block.norm1), block.attn))
-    wide, narrow = block.mlp.layers[0].linear, block.mlp.layers[1].linear
+    layers: Any = block.mlp.layers
+    wide, narrow = layers[0].linear, layers[1].linear
     y = _linear(_layer_norm(x, block.norm2), wide.weight, wide.bias)
     return op.add(x, _linear(op.gelu(y, "erf"), narrow.weight, narrow.bias))
 
@@ -71,7 +88,7 @@ def _attention(x: Any, attention: Attention) -> Any:
     return _linear(joined, attention.proj.weight, attention.proj.bias)
 
 
-def _linear(x: Any, weight: Tensor, bias: Tensor) -> Any:
+def _linear(x: Any, weight: Tensor, bias: Tensor | None) -> Any:
     product = op.matmul(x, _constant(weight), transpose_a=False, transpose_b=True)
     return op.add(product, _constant(bias))
 
@@ -81,7 +98,8 @@ def _layer_norm(x: Any, norm: nn.LayerNorm) -> Any:
     return op.add(op.multiply(y, _constant(norm.weight)), _constant(norm.bias))
 
 
-def _constant(tensor: Tensor) -> Any:
+def _constant(tensor: Tensor | None) -> Any:
+    assert tensor is not None, "every layer but qkv has a bias"
     return op.constant(tensor.detach().cpu().float().numpy())
 
 

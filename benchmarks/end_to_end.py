@@ -1,0 +1,60 @@
+"""`extract` on a 720p video with ViT-S, as a user would call it: `python -m benchmarks.end_to_end`.
+
+The reference cannot be run whole beside it: its face detector's weights and its video reader
+(torchvision.io, since removed) cannot be had. Its encoder alone is measured on the same number of
+clips, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+
+import openmarlin
+from benchmarks.common import REFERENCE, console, pair, save, side_by_side
+from benchmarks.videos import FPS, HEIGHT, WIDTH, face_video
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    theirs, _ = pair("small")
+    video = torch.rand(1, 3, 16, 224, 224)
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        path = face_video(Path(folder) / "face.mp4", args.seconds)
+        result = openmarlin.extract(path, model="small")
+        jobs = {
+            "extract": lambda: openmarlin.extract(path, model="small"),
+            "reference": lambda: theirs.extract_features(video, keep_seq=False),
+        }
+        seconds = side_by_side(jobs, args.rounds)
+    wall_s = statistics.median(seconds["extract"])
+    clip_s = statistics.median(seconds["reference"])
+    windows = len(result)
+    numbers = {
+        "video": f"{WIDTH}x{HEIGHT}, {FPS} fps, {args.seconds} s, one face",
+        "windows": windows,
+        "windows_with_face": int(sum(result.table.column("ok").to_pylist())),
+        "backend": result.meta["backend"],
+        "precision": result.meta["precision"],
+        "wall_s": wall_s,
+        "times_real_time": args.seconds / wall_s,
+        "reference_encoder_alone_times_real_time": args.seconds / (windows * clip_s),
+        "seconds": seconds,
+    }
+    console.print(
+        f"{numbers['video']}: {wall_s:.1f} s, {numbers['times_real_time']:.2f}x real time "
+        f"({windows} windows, {numbers['backend']} {numbers['precision']}); the encoder alone of "
+        f"{REFERENCE}: {numbers['reference_encoder_alone_times_real_time']:.2f}x"
+    )
+    save("end_to_end", numbers)
+
+
+if __name__ == "__main__":
+    main()

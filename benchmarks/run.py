@@ -1,0 +1,9 @@
+"""All measurements and the table, on a quiet machine: `python -m benchmarks.run` (`make bench`)."""
+
+from __future__ import annotations
+
+from benchmarks import accuracy, encoder, end_to_end, memory, table
+
+if __name__ == "__main__":
+    for part in (encoder, accuracy, end_to_end, memory, table):
+        part.main()

@@ -1,0 +1,121 @@
+"""Puts what was measured (benchmarks/results) into docs/speed.md: `python -m benchmarks.table`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS, console
+
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+BEGIN, END = "<!-- measured: begin (python -m benchmarks.table) -->", "<!-- measured: end -->"
+
+
+def rows(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def head(*cells: str) -> str:
+    return f"{rows(*cells)}\n|{'---|' * len(cells)}"
+
+
+def machine_line(results: dict[str, Any]) -> str:
+    facts = results["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    return (
+        f"{facts['cpu']}, {facts['cores']} cores ({', '.join(facts['features'])}); {versions}; "
+        f"{facts['when'][:10]}."
+    )
+
+
+def encoder_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### Encoder\n"
+    yield machine_line(results) + "\n"
+    for case in results["cases"]:
+        clips = "one clip" if case["batch"] == 1 else f"a batch of {case['batch']} clips"
+        yield head(
+            f"ViT-{case['preset']}, {clips}", "ms a clip", "× reference", "share of bf16 matmul"
+        )
+        for row in case["rows"]:
+            name = f"**{row['name']}** (`auto`)" if row["name"] == case["auto"] else row["name"]
+            yield rows(
+                name,
+                f"{row['ms_a_clip']:.0f}",
+                f"{row['times_reference']:.2f}",
+                f"{row['share_of_matmul']:.0%}",
+            )
+        yield (
+            f"\nMedians of {case['rounds']} rounds; a large bf16 matrix product ran at "
+            f"{case['bf16_matmul_tflops']:.2f} TFLOP/s in the same rounds.\n"
+        )
+
+
+def accuracy_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield f"### bf16 against float32, the worst of {results['clips']} face clips\n"
+    yield head(
+        "encoder, weights",
+        "backend",
+        "cosine between clips",
+        "features",
+        "tokens",
+        "centred features",
+        "their median",
+    )
+    keys = ("between_clips", "features_worst", "tokens_worst", "centred_worst", "centred_median")
+    for row in results["rows"]:
+        numbers = (f"{row[key]:.5f}" for key in keys)
+        yield rows(f"ViT-{row['preset']}, {row['weights']}", row["backend"], *numbers)
+    yield ""
+
+
+def end_to_end_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### From video to features\n"
+    yield head("what", "× real time")
+    yield rows(
+        f"`extract`, ViT-S, {results['backend']} {results['precision']}, loading included",
+        f"**{results['times_real_time']:.2f}**",
+    )
+    yield rows(
+        "encoder alone of the reference, on as many clips",
+        f"{results['reference_encoder_alone_times_real_time']:.2f}",
+    )
+    yield f"\n{results['video']}; median of {len(results['seconds']['extract'])} runs.\n"
+
+
+def memory_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### Memory\n"
+    yield head(f"`extract`, {results['model']}, 720p", "windows", "peak MiB")
+    for seconds, run in results["runs"].items():
+        yield rows(f"{seconds} s", str(run["windows"]), f"{run['peak_mib']:.0f}")
+    yield f"\nTen times the length: {results['growth']:+.1%}.\n"
+
+
+SECTIONS = {
+    "encoder": encoder_lines,
+    "accuracy": accuracy_lines,
+    "end_to_end": end_to_end_lines,
+    "memory": memory_lines,
+}
+
+
+def measured() -> str:
+    """The sections whose results are there."""
+    lines: list[str] = []
+    for name, section in SECTIONS.items():
+        path = RESULTS / f"{name}.json"
+        if path.is_file():
+            lines += section(json.loads(path.read_text("utf-8")))
+    return "\n".join(lines).rstrip()
+
+
+def main() -> None:
+    text = PAGE.read_text("utf-8")
+    before, rest = text.split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{measured()}\n{END}{rest.split(END)[1]}", "utf-8")
+    console.print(f"-> {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
