@@ -33,10 +33,23 @@ class Decoder(nn.Module):
 
     def forward(self, visible: Tensor, mask: Tensor) -> Tensor:
         """(B, V, decoder width) visible tokens, mask bool (B, N) -> (B, M, P) masked cubes."""
+        tokens = self.blocks(self.embed(visible, mask, mask))
+        return self.predict(tokens[:, visible.shape[1] :])
+
+    def embed(self, visible: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+        """Visible tokens, then one mask token for each cube that is wanted, with positions.
+
+        Args:
+            visible: (B, V, decoder width).
+            mask: bool (B, N).
+            wanted: bool (B, N), those of the masked cubes to predict, equally many in every row.
+        """
         positions = self.pos_embedding.emb.expand(len(mask), -1, -1)
-        hidden = self.mask_token + pick(positions, mask)
-        tokens = torch.cat([visible + pick(positions, ~mask), hidden], dim=1)
-        tokens = self.blocks(tokens)[:, visible.shape[1] :]
+        hidden = self.mask_token + pick(positions, wanted)
+        return torch.cat([visible + pick(positions, ~mask), hidden], dim=1)
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """(..., decoder width) tokens after the blocks -> (..., P) cubes."""
         return self.head(self.norm(tokens))  # type: ignore[no-any-return]
 
 

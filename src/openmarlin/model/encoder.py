@@ -53,12 +53,16 @@ class Encoder(nn.Module):
         self._check(video)
         weight = self.patch_embedding.projection.weight
         cubes = patchify(video.to(weight.dtype), self.config.tubelet, self.config.patch)
+        if mask is not None:
+            cubes = pick(cubes, ~mask)
+        return self.blocks(self.embed(cubes, mask))  # type: ignore[no-any-return]
+
+    def embed(self, cubes: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Cubes that are not masked (B, V, P) -> tokens with positions (B, V, D)."""
         positions = self.pos_embedding.emb
         if mask is not None:
-            visible = ~mask
-            cubes = pick(cubes, visible)
-            positions = pick(positions.expand(len(mask), -1, -1), visible)
-        return self.blocks(self.patch_embedding(cubes) + positions)  # type: ignore[no-any-return]
+            positions = pick(positions.expand(len(mask), -1, -1), ~mask)
+        return self.patch_embedding(cubes) + positions  # type: ignore[no-any-return]
 
     def _check(self, video: Tensor) -> None:
         size = self.config.image_size

@@ -95,8 +95,21 @@ class Attention(nn.Module):
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = functional.linear(x, self.qkv.weight, bias)
         q, k, v = qkv.reshape(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        x = functional.scaled_dot_product_attention(q, k, v)
+        x = attention(q, k, v)
         return self.proj(x.transpose(1, 2).reshape(B, N, D))  # type: ignore[no-any-return]
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q kᵀ / √d) v over (B, heads, N, d).
+
+    Written out where a CPU has to go backward: torch's fused kernel takes about twice as long there
+    (benchmarks/pretrain.py), and recomputing is worth its time only where memory is short.
+    """
+    if q.requires_grad and q.device.type == "cpu":
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        mixed: Tensor = scores.softmax(dim=-1) @ v
+        return mixed
+    return functional.scaled_dot_product_attention(q, k, v)
 
 
 class Dense(nn.Module):
