@@ -28,7 +28,7 @@ def peak(video: Path, model: str) -> tuple[int, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=20, help="of the shorter video")
+    parser.add_argument("--seconds", type=int, default=30, help="of the shorter video")
     parser.add_argument("--model", default="tiny")
     args = parser.parse_args()
     runs = {}
