@@ -21,3 +21,7 @@ class FaceError(OpenMarlinError):
 
 class ModelError(OpenMarlinError):
     """A model or checkpoint that cannot be loaded, or does not fit the request."""
+
+
+class TrainingError(OpenMarlinError):
+    """Training that cannot go on: losses that are no numbers, devices that do not fit."""

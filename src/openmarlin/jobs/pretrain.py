@@ -1,0 +1,358 @@
+"""`pretrain`: a store of faces -> a pre-trained model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.markup import escape
+
+from openmarlin.console import console
+from openmarlin.data.samples import ClipDataset, Key, SampleStream, StepBatches, split_tracks
+from openmarlin.data.shards import INDEX_FILE, sha256_of
+from openmarlin.data.store import Store
+from openmarlin.errors import InputError, ModelError, TrainingError
+from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.weights import load
+from openmarlin.report.reconstruction import draw_reconstructions
+from openmarlin.training.checkpoint import Checkpoint, Checkpoints
+from openmarlin.training.engine import Engine, is_main_process
+from openmarlin.training.log import Pace, RunLog
+from openmarlin.training.run import (
+    CONFIG_FILE,
+    NON_FINITE_FILE,
+    PICTURES,
+    RunFolder,
+    stop_signals,
+)
+from openmarlin.training.schedule import count_steps, make_schedule
+from openmarlin.training.settings import PretrainSettings, read_settings
+from openmarlin.training.trainer import Batch, NonFiniteLossError, Trainer, Validation
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What came of a run.
+
+    Attributes:
+        out: the run folder.
+        model: the newest model folder: `out`/model once the run has ended.
+        step: finished steps.
+        steps: of the whole run.
+        val_rec: reconstruction loss on held-out clips, the newest; None without a validation.
+    """
+
+    out: Path
+    model: Path | None
+    step: int
+    steps: int
+    val_rec: float | None
+
+    @property
+    def stopped(self) -> bool:
+        """A signal ended it early; with `resume` it goes on."""
+        return self.step < self.steps
+
+
+def pretrain(
+    config: str | Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> Pretraining:
+    """Pre-train a model on a store.
+
+    Args:
+        config: a recipe, a YAML file of settings; None for none, or with `resume` the run's own.
+        changes: settings that differ from it, as the command line gives them: `{"batch": "8",
+            "shape.image_size": "64"}`.
+        resume: go on with the run in `out`, from its newest checkpoint.
+        overwrite: replace an earlier run in `out`.
+        progress: show a progress bar and say what is going on.
+        settings: the same as `changes`, as keywords: data=..., out=..., steps=...; see
+            `openmarlin.training.settings.PretrainSettings` for all of them.
+
+    Raises:
+        OpenMarlinError: the request cannot be carried out, or training cannot go on.
+    """
+    asked = _settings(config, {**(changes or {}), **settings}, resume)
+    with ExitStack() as stack:
+        run = _Run(asked)
+        if is_main_process():
+            folder = stack.enter_context(RunFolder(asked, resume=resume, overwrite=overwrite))
+        else:
+            folder = None
+        checkpoint = Checkpoints(asked.out, asked.keep).newest() if resume else None
+        run.engine.launch()
+        stack.callback(run.engine.close)
+        return run(folder, checkpoint, progress)
+
+
+def _settings(
+    config: str | Path | None, changes: Mapping[str, Any], resume: bool
+) -> PretrainSettings:
+    if resume and config is None and "out" in changes:
+        config = Path(changes["out"]) / CONFIG_FILE
+    return read_settings(Path(config) if config is not None else None, changes)
+
+
+class _Run:
+    """One sitting in one process."""
+
+    def __init__(self, asked: PretrainSettings) -> None:
+        self.asked, self.config = asked, asked.architecture()
+        self.store = Store(asked.data, asked.damaged)
+        train, held_out = split_tracks(self.store.tracks, asked.val_share)
+        self.clips = ClipDataset(self.store, train, self.config, asked)
+        self.held_out = ClipDataset(
+            self.store, held_out or train, self.config, asked, held_out=True
+        )
+        self.n_held_out = len(held_out)
+        _ = self.clips[0, 0]  # what does not fit shows here, not in a loader worker
+        self.engine = Engine(
+            accelerator=asked.accelerator,
+            devices=asked.devices,
+            nodes=asked.nodes,
+            strategy=asked.strategy,
+            precision=asked.precision,
+        )
+        self.effective_batch = asked.batch * asked.accumulate * self.engine.world
+        steps = asked.steps or count_steps(asked.epochs or 1, len(train), self.effective_batch)
+        self.schedule = make_schedule(
+            steps, asked.warmup, asked.base_lr, asked.min_lr, self.effective_batch
+        )
+        self.checkpoints = Checkpoints(asked.out, asked.keep)
+        self.folder: RunFolder | None = None
+        self.log: RunLog | None = None
+        self.done = 0
+        self.val_rec: float | None = None
+
+    def __call__(
+        self, folder: RunFolder | None, checkpoint: Checkpoint | None, progress: bool
+    ) -> Pretraining:
+        """Train from the checkpoint, or the start, to the end or a signal."""
+        if checkpoint is not None:
+            self._check(checkpoint)
+            self.done, self.val_rec = checkpoint.step, checkpoint.state["val_rec"]
+        model = self._model(checkpoint)
+        self.trainer = Trainer(self.engine, model, self.asked, self.schedule)
+        if checkpoint is not None:
+            self.trainer.restore(checkpoint.tensors())
+        with ExitStack() as stack:
+            self.stop = stack.enter_context(stop_signals())
+            if folder is not None:
+                self.folder = folder
+                self.checkpoints.sweep()
+                self.log = stack.enter_context(
+                    RunLog(folder.path, self.done, self.schedule.steps, progress=progress)
+                )
+            self._introduce()
+            self._train()
+            newest = self.checkpoints.newest()
+            published = newest.model if newest is not None else None
+            if folder is not None and newest is not None and self.done == self.schedule.steps:
+                published = folder.publish(newest.model)
+        return Pretraining(self.asked.out, published, self.done, self.schedule.steps, self.val_rec)
+
+    def _train(self) -> None:
+        asked, total = self.asked, self.schedule.steps
+        batches = self._batches(range(self.done, total))
+        pace = Pace(self.effective_batch)
+        while self.done < total:
+            try:
+                with pace.waiting():
+                    step_batches = [next(batches) for _ in range(asked.accumulate)]
+            except RuntimeError:  # a signal to all processes ends the loader's workers first
+                if not self.stop.is_set():
+                    raise
+            else:
+                losses = self._step(step_batches)
+                self._tell(losses, pace)
+            if self.engine.any(self.stop.is_set()):
+                self._say(f"stopped by a signal after {self.done} steps; resume to go on")
+                self._save()
+                return
+            saves = self.done % asked.save_every == 0 or self.done == total
+            if saves or self.done % asked.val_every == 0:
+                with pace.pausing():
+                    self._validate()
+            if saves:
+                with pace.pausing():
+                    self._save()
+
+    def _step(self, batches: list[Batch]) -> dict[str, float]:
+        try:
+            losses = self.trainer.step(self.done, batches)
+        except NonFiniteLossError as error:
+            ids = self.engine.gather([batch["id"] for batch in batches])
+            told = f"{error} in step {self.done}"
+            if self.folder is not None:
+                content = {"step": self.done, "error": str(error), "ids": ids}
+                file = self.folder.write_json(NON_FINITE_FILE, content)
+                told += f"; {file} lists its clips"
+            raise TrainingError(
+                f"{told}; resume with a lower base_lr, with clip_grad=1, or with precision=fp32"
+            ) from None
+        self.done += 1
+        return losses
+
+    def _tell(self, losses: dict[str, float], pace: Pace) -> None:
+        pace.steps += 1
+        if self.log is None:
+            return
+        speed, wait = pace.clips_per_s, pace.wait_share
+        note = f"rec {losses['rec']:.5f}  {speed:.1f} clips/s  waits {wait:.0%} for data"
+        self.log.advance(self.done, note)
+        if self.done % self.asked.log_every == 0 or self.done == 1:
+            values = {
+                **losses,
+                "epoch": self.done * self.effective_batch / len(self.clips),
+                "lr": self.schedule.lr(self.done - 1),
+                "clips_per_s": round(speed, 3),
+                "data_wait": round(wait, 4),
+                "memory_gb": round(self.engine.peak_memory_gb(), 3),
+            }
+            self.log.row(self.done, values)
+            self.log.write(f"step {self.done} {note}")
+            pace.restart()
+
+    def _validate(self) -> None:
+        """Every process takes as many clips as the others: divided models need that."""
+        asked, engine = self.asked, self.engine
+        own = max(1, asked.val_clips // engine.world)
+        keys: list[Key] = [(0, engine.rank * own + i) for i in range(own)]
+        batches = [keys[start : start + asked.batch] for start in range(0, own, asked.batch)]
+        loaded = engine.load(self.held_out, batches, asked.workers)
+        found: Validation = self.trainer.validate(loaded, asked.pictures)
+        self.val_rec = found.rec
+        if self.log is None or self.folder is None:
+            return
+        self.log.row(self.done, {"val_rec": found.rec})
+        self._say(f"step {self.done} of {self.schedule.steps}: validation rec {found.rec:.5f}")
+        if found.clips:
+            path = self.folder.path / PICTURES / f"step-{self.done:08d}.png"
+            draw_reconstructions(path, [astuple(clip) for clip in found.clips], self.config)
+
+    def _save(self) -> None:
+        weights, rest = self.trainer.state()
+        if self.folder is not None:
+            asked, steps = self.asked, self.schedule.steps
+            source = f"openmarlin pretrain, step {self.done} of {steps}, store {asked.data.name}"
+            config = self.config.changed(
+                name=asked.out.resolve().name, trained=True, source=source, licence=""
+            )
+            with torch.device("meta"):
+                model = Autoencoder(config)
+            model.load_state_dict(weights, assign=True)
+            state = {**self._identity(), "step": self.done, "steps": steps, "val_rec": self.val_rec}
+            self.checkpoints.save(model, rest, state)
+        self.engine.barrier()
+
+    def _batches(self, steps: range) -> Iterator[Batch]:
+        asked, engine = self.asked, self.engine
+        stream = SampleStream(len(self.clips), asked.seed)
+        batches = StepBatches(
+            stream,
+            steps,
+            batch=asked.batch,
+            accumulate=asked.accumulate,
+            rank=engine.rank,
+            world=engine.world,
+        )
+        return engine.load(self.clips, batches, asked.workers)
+
+    def _model(self, checkpoint: Checkpoint | None) -> Autoencoder:
+        if checkpoint is not None:
+            return load(checkpoint.model, part="full")
+        asked = self.asked
+        model = Autoencoder(self.config, torch.Generator().manual_seed(asked.seed))
+        if asked.init is not None:
+            part, frames, size = asked.init_part, self.config.frames, self.config.image_size
+            start = load(asked.init, part, frames=frames, image_size=size)
+            _copy_weights(start, model if part == "full" else model.encoder, asked.init)
+        return model
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same when the run goes on."""
+        return {
+            "processes": self.engine.world,
+            "store": sha256_of(self.asked.data / INDEX_FILE),
+        }
+
+    def _check(self, checkpoint: Checkpoint) -> None:
+        here = self._identity()
+        before = checkpoint.state["processes"]
+        if here["processes"] != before:
+            raise InputError(
+                f"{self.asked.out}: the run had {before} process(es), this one has "
+                f"{here['processes']}; resume with as many, or start a new run with "
+                f"init={checkpoint.model}"
+            )
+        if here["store"] != checkpoint.state["store"]:
+            raise InputError(
+                f"{self.asked.data}: not the store the run in {self.asked.out} was started with; "
+                f"give that one, or start a new run with init={checkpoint.model}"
+            )
+
+    def _introduce(self) -> None:
+        """Say what is about to happen, and why."""
+        asked, engine, schedule = self.asked, self.engine, self.schedule
+        parameters = sum(p.numel() for p in self.trainer.module.parameters())
+        start = (
+            f"goes on at step {self.done}"
+            if self.done
+            else f"starts from {asked.init or 'scratch'}"
+        )
+        held_out = (
+            f"{self.n_held_out} tracks held out"
+            if self.n_held_out
+            else "none held out: one group of faces alone, so validation shows training clips"
+        )
+        self._say(
+            f"{asked.model}, {parameters / 1e6:.1f} M parameters, {start}, masking "
+            f"{asked.masking}, w_adv {asked.w_adv:g}"
+        )
+        self._say(f"{len(self.clips)} tracks to train on, {held_out}")
+        for problem in self.store.problems:
+            self._say(f"left out: {problem}")
+        self._say(
+            f"effective batch {self.effective_batch} = {asked.batch} clips x {asked.accumulate} "
+            f"batches x {engine.world} processes; learning rate up to {schedule.peak:.3g} in "
+            f"{schedule.warmup} of {schedule.steps} steps, then down to {schedule.floor:.3g}"
+        )
+        self._say(f"on {engine.device.type} in {engine.precision}: {engine.reason}")
+
+    def _say(self, text: str) -> None:
+        if self.log is not None:
+            self.log.say(text)
+
+
+def _copy_weights(start: torch.nn.Module, model: torch.nn.Module, name: str) -> None:
+    try:
+        model.load_state_dict(start.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).splitlines()[1].split())
+        raise ModelError(
+            f"init={name} has another shape than the model ({reason}); choose model= and shape= "
+            "to fit it"
+        ) from None
+
+
+def announce(result: Pretraining) -> None:
+    """Say in a line or two what was made and where to look."""
+    if not is_main_process():
+        return
+    val_rec = "" if result.val_rec is None else f", validation rec {result.val_rec:.5f}"
+    console.print(
+        f"{result.step} of {result.steps} steps{val_rec} -> {escape(str(result.model))}",
+        soft_wrap=True,
+    )
+    if result.stopped:
+        console.print("Stopped early; run again with --resume to go on")
