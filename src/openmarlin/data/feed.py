@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 
 from openmarlin.config import ExtractSettings
 from openmarlin.data.clips import ClipReader, FaceClip
@@ -30,6 +31,9 @@ class VideoEnd:
     error: str | None = None
 
 
+Item = tuple[Path, FaceClip | VideoEnd]
+
+
 def read_videos(
     videos: Sequence[Path],
     settings: ExtractSettings,
@@ -38,17 +42,19 @@ def read_videos(
     size: int,
     frames: int,
     workers: int,
-    ahead: int,
-) -> Iterator[tuple[Path, FaceClip | VideoEnd]]:
+    most: int,
+) -> Iterator[list[Item]]:
     """Yield the clips of all videos as they become ready, each video closed by its `VideoEnd`.
 
-    Clips of one video come in order; those of different videos are mixed. A video that fails
-    never stops the others. At most `ahead` clips wait for whoever consumes them.
+    Gives whatever is ready, `most` items and one at least, so that an encoder neither waits for a
+    full batch nor runs single clips where many are there. Clips of one video come in order; those
+    of different videos are mixed. A video that fails never stops the others. Readers pause when
+    `2 * most` items wait.
     """
-    ready: Queue[tuple[Path, FaceClip | VideoEnd]] = Queue(maxsize=ahead)
+    ready: Queue[Item] = Queue(maxsize=2 * most)
     stopped = threading.Event()
 
-    def put(item: tuple[Path, FaceClip | VideoEnd]) -> bool:
+    def put(item: Item) -> bool:
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=_WAIT_S)
@@ -79,9 +85,12 @@ def read_videos(
                 pool.submit(read, video)
             open_videos = len(videos)
             while open_videos:
-                video, item = ready.get()
-                open_videos -= isinstance(item, VideoEnd)
-                yield video, item
+                items = [ready.get()]
+                with suppress(Empty):
+                    while len(items) < most:
+                        items.append(ready.get_nowait())
+                open_videos -= sum(isinstance(item, VideoEnd) for _, item in items)
+                yield items
         finally:
             stopped.set()
             pool.shutdown(cancel_futures=True)

@@ -33,7 +33,6 @@ from openmarlin.model.inference import EncoderRunner
 from openmarlin.model.weights import load, weights_sha256
 from openmarlin.report.html import write_report
 
-
 MAX_WORKERS = 8
 """More readers than this outrun any encoder, and each holds seconds of video."""
 
@@ -91,7 +90,7 @@ def extract(
         tokens: also write the tokens of each window (with a folder as `out`).
         precision: of the encoder; `auto` takes the fastest that is faithful on this machine.
         backend: what runs the encoder; `auto` takes the faster.
-        batch: clips encoded at once, from any video.
+        batch: clips encoded at once at most, from any video.
         workers: videos read at the same time; None for one a core, 8 at most.
         resume: go on with an interrupted run in `out`.
         overwrite: replace an earlier run in `out`.
@@ -187,14 +186,12 @@ class _Encoder:
 
 
 @dataclass(slots=True)
-class _Pending:
-    """A video some of whose clips may still wait for the encoder."""
+class _Open:
+    """A video that is being read: what is known of it so far."""
 
     rows: list[WindowRow] = field(default_factory=list)
     thumbs: ThumbKeeper = field(default_factory=ThumbKeeper)
     tokens: dict[str, NDArray[np.float16]] = field(default_factory=dict)
-    waiting: int = 0
-    end: VideoEnd | None = None
 
 
 class _Run:
@@ -202,13 +199,12 @@ class _Run:
 
     def __init__(self, folder: RunFolder, encoder: _Encoder, bar: Progress) -> None:
         self.folder, self.encoder, self.bar = folder, encoder, bar
-        self.pending: dict[Path, _Pending] = {}
-        self.waiting: list[tuple[Path, FaceClip]] = []
+        self.open: dict[Path, _Open] = {}
         self.windows, self.video_s, self.start = 0, 0.0, time.perf_counter()
 
     def __call__(self, videos: Sequence[Path], workers: int) -> None:
         todo = [video for video in videos if not self.folder.is_done(video)]
-        self.pending = {video: _Pending() for video in todo}
+        self.open = {video: _Open() for video in todo}
         done = len(videos) - len(todo)
         self.task = self.bar.add_task("extract", total=len(videos), completed=done, note="")
         feed = read_videos(
@@ -218,53 +214,35 @@ class _Run:
             size=self.encoder.config.image_size,
             frames=self.encoder.config.frames,
             workers=workers,
-            ahead=2 * self.encoder.batch,
+            most=self.encoder.batch,
         )
-        for video, item in feed:
-            if isinstance(item, VideoEnd):
-                self.pending[video].end = item
-                self.close(video)
-            else:
-                self.take(video, item)
-        self.encode()
+        for items in feed:
+            self.encode([(video, item) for video, item in items if isinstance(item, FaceClip)])
+            for video, item in items:
+                if isinstance(item, VideoEnd):
+                    self.close(video, item)
 
-    def take(self, video: Path, clip: FaceClip) -> None:
-        """A clip joins the batch; a window without a face is a row already."""
-        state = self.pending[video]
-        state.rows.append(clip.row)
-        self.windows += 1
-        if clip.pixels is not None:
-            state.waiting += 1
-            self.waiting.append((video, clip))
-        if len(self.waiting) == self.encoder.batch:
-            self.encode()
-
-    def encode(self) -> None:
-        """Run what waits as one batch, and close the videos whose last clips were in it."""
-        clips, self.waiting = self.waiting, []
-        if not clips:
+    def encode(self, clips: Sequence[tuple[Path, FaceClip]]) -> None:
+        """Every clip becomes a row; those with a face go through the encoder as one batch."""
+        for video, clip in clips:
+            self.open[video].rows.append(clip.row)
+        self.windows += len(clips)
+        shown = [(video, clip, clip.pixels) for video, clip in clips if clip.pixels is not None]
+        if not shown:
             return
-        pixels = np.stack([clip.pixels for _, clip in clips if clip.pixels is not None])
-        embeddings, tokens = self.encoder(pixels)
-        for i, (video, clip) in enumerate(clips):
-            state, row = self.pending[video], clip.row
+        embeddings, tokens = self.encoder(np.stack([pixels for _, _, pixels in shown]))
+        for i, (video, clip, pixels) in enumerate(shown):
+            state, row = self.open[video], clip.row
             row.embedding, row.ok = embeddings[i], True
-            state.waiting -= 1
             if tokens is not None:
                 state.tokens[f"{row.window}-{row.face}"] = tokens[i].astype(np.float16)
             if state.thumbs.wants_next():
-                thumb = make_thumb(row.video, row.face, row.window, pixels[i], clip.points)
+                thumb = make_thumb(row.video, row.face, row.window, pixels, clip.points)
                 state.thumbs.keep(thumb)
-        for video in dict.fromkeys(video for video, _ in clips):
-            self.close(video)
 
-    def close(self, video: Path) -> None:
-        """Commit a video that was read to its end once none of its clips waits any more."""
-        state = self.pending[video]
-        end = state.end
-        if end is None or state.waiting:
-            return
-        del self.pending[video]
+    def close(self, video: Path, end: VideoEnd) -> None:
+        """A video was read to its end, and all its clips are encoded: commit it."""
+        state = self.open.pop(video)
         self.video_s += end.seconds
         if end.error is None:
             self.folder.commit(
