@@ -1,4 +1,4 @@
-"""Small things to train on: a store of moving shapes, and settings that take milliseconds a step."""
+"""Small things to train on: moving shapes in a store, and settings of milliseconds a step."""
 
 from __future__ import annotations
 
