@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.common import console, pair, save
 from openmarlin.config import ExtractSettings
-from openmarlin.data.feed import read_videos
+from openmarlin.data.clips import ClipReader
 from openmarlin.data.inputs import list_videos
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
@@ -33,11 +33,10 @@ Floats = NDArray[np.float32]
 
 def face_clips(folders: list[Path], most: int) -> NDArray[np.uint8]:
     """Up to `most` windows with a face, uint8 (B, 16, 224, 224, 3), evenly out of all found."""
-    videos = list_videos([str(folder) for folder in folders])
-    found = read_videos(
-        videos, ExtractSettings(), Landmarker(), size=224, frames=16, workers=1, ahead=8
-    )
-    clips = [pixels for _, clip in found if (pixels := getattr(clip, "pixels", None)) is not None]
+    landmarker, clips = Landmarker(), []
+    for video in list_videos([str(folder) for folder in folders]):
+        reader = ClipReader(video, ExtractSettings(), landmarker, size=224, frames=16)
+        clips += [clip.pixels for clip in reader if clip.pixels is not None]
     if not clips:
         raise OpenMarlinError(f"no face in {', '.join(map(str, folders))}")
     return np.stack(clips[:: -(-len(clips) // most)])

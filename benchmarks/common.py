@@ -25,6 +25,8 @@ from tests.reference import reference_model
 
 RESULTS = Path(__file__).parent / "results"
 REFERENCE = f"marlin-pytorch {version('marlin-pytorch')}, float32"
+LOAD = os.getloadavg()[0]  # before anything here ran
+BUSY = 0.5
 console = Console(width=140)
 
 
@@ -72,7 +74,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "features": [name for name, has in cpu_features().items() if has],
-        "load": os.getloadavg(),
+        "load_before": LOAD,
         "versions": {n: version(n) for n in ("openmarlin", "torch", "openvino", "marlin-pytorch")},
         "python": platform.python_version(),
     }
@@ -93,4 +95,6 @@ def save(name: str, results: Mapping[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n", "utf-8")
     console.print(f"-> {path}")
+    if LOAD > BUSY:
+        console.print(f"[yellow]The machine was busy before (load {LOAD:.1f}): measure again.")
     return path

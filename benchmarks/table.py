@@ -26,7 +26,7 @@ def machine_line(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     return (
         f"{facts['cpu']}, {facts['cores']} cores ({', '.join(facts['features'])}); {versions}; "
-        f"{facts['when'][:10]}."
+        f"{facts['when'][:10]}; load before the run {facts['load_before']:.1f}."
     )
 
 

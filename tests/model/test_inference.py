@@ -68,6 +68,8 @@ def test_a_clip_has_the_same_features_in_any_batch(precision: str, backend: str)
     run, clips = EncoderRunner(make_encoder(), precision, backend), make_clips(5)
     whole = run(clips)
     parts = np.concatenate([run(clips[:4]), run(clips[4:]), run(clips[:0])])
+    if backend == "openvino":  # a resumed run has other batches and must give the same table
+        np.testing.assert_array_equal(parts, whole)
     np.testing.assert_allclose(parts, whole, atol=1e-5 if precision == "fp32" else 0.02)
     assert run(clips[:0], tokens=True)[1].shape == (0, SMALL.n_tokens, SMALL.width)
 
