@@ -17,6 +17,8 @@ from typing import Any, cast
 import cv2
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision.amp import MixedPrecision
+from lightning_fabric.plugins.precision.precision import Precision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -32,6 +34,16 @@ from openmarlin.model.layers import Block
 Tensors = dict[str, Tensor]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, beside "step"
+
+
+class _Mixed(MixedPrecision):
+    """Products of matrices in bfloat16; what comes out is not blown up again."""
+
+    def __init__(self, accelerator: str) -> None:
+        super().__init__("bf16-mixed", "cpu" if accelerator == "cpu" else "cuda")
+
+    def convert_output(self, data: Any) -> Any:
+        return data
 
 
 def is_main_process() -> bool:
@@ -81,7 +93,7 @@ class Engine:
                 devices=devices,
                 num_nodes=nodes,
                 strategy=_strategy(strategy, self.world),
-                precision="bf16-mixed" if self.precision == "bf16" else "32-true",
+                plugins=[_Mixed(accelerator) if self.precision == "bf16" else Precision()],
             )
         except (MisconfigurationException, ValueError, RuntimeError) as error:
             raise TrainingError(
@@ -121,6 +133,11 @@ class Engine:
     def optimizer(self, module: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
         """AdamW for a module that is on the device already."""
         return torch.optim.AdamW(module.parameters(), fused=True, **settings)
+
+    def autocast(self, precision: str) -> AbstractContextManager[None]:
+        """For a module that is called as it is: `auto` is what the wrapped one has."""
+        wanted = self.precision if precision == "auto" else precision
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted == "bf16")
 
     def holding_back(self, module: nn.Module, enabled: bool) -> AbstractContextManager[None]:
         """While a step's first batches go backward, gradients are not yet averaged."""

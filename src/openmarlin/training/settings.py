@@ -52,6 +52,8 @@ class PretrainSettings(SampleSettings):
         nodes: machines; start the command on each with torchrun.
         strategy: `ddp` copies the model to every device, `fsdp` divides it among them.
         precision: of the autoencoder; `auto` is bf16 where the hardware multiplies it.
+        critic_precision: of the critic's products; `auto` is the autoencoder's. Its weights, scores
+            and sums are float32 either way, and so are the targets.
         compile: compile the transformer blocks with torch.compile (takes minutes at the start).
         activation_checkpointing: compute blocks twice and hold less in memory.
         workers: processes that load clips; None for a number that suits the machine.
@@ -96,6 +98,7 @@ class PretrainSettings(SampleSettings):
     nodes: int = Field(1, ge=1)
     strategy: Literal["ddp", "fsdp"] = "ddp"
     precision: Precision = "auto"
+    critic_precision: Precision = "auto"
     compile: bool = False
     activation_checkpointing: bool = False
     workers: int | None = Field(None, ge=0)

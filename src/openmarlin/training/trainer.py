@@ -128,7 +128,8 @@ class Trainer:
                 rec = reconstruction_loss(prediction, target)
                 adv = rec.new_zeros(())
                 if self.critic is not None:
-                    adv = adversarial_loss(self.critic, prediction)
+                    with self.engine.autocast(self.settings.critic_precision):
+                        adv = adversarial_loss(self.critic, prediction)
                 loss = rec + self.settings.w_adv * adv
                 self.engine.backward(share * loss, self.wrapped)
             values[:3] += share * torch.stack([loss.detach(), rec.detach(), adv.detach()])
@@ -202,8 +203,8 @@ class Trainer:
             self.engine.load_moments(self.critic, self.critic_optimizer, moments)
 
     def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        prediction, target = self.wrapped(batch["video"], batch["mask"], batch["wanted"])
-        return prediction.float(), target
+        made: tuple[Tensor, Tensor] = self.wrapped(batch["video"], batch["mask"], batch["wanted"])
+        return made
 
     def _train_critic(
         self, critic: Critic, number: int, made: list[tuple[Tensor, Tensor]]
@@ -213,9 +214,10 @@ class Trainer:
         for _ in range(self.settings.d_steps):
             value = torch.zeros_like(value)
             for fake, real in made:
-                gap, loss = critic_loss(
-                    critic, fake.detach(), real, self.settings.gradient_penalty, chance
-                )
+                with self.engine.autocast(self.settings.critic_precision):
+                    gap, loss = critic_loss(
+                        critic, fake.detach(), real, self.settings.gradient_penalty, chance
+                    )
                 torch.autograd.backward(loss / len(made))
                 value += gap.detach() / len(made)
             self.engine.average_gradients(critic)
@@ -261,7 +263,11 @@ class Trainer:
     ) -> list[Reconstruction]:
         if count <= 0:
             return []
-        video, mask, prediction = batch["video"][:count], batch["mask"][:count], prediction[:count]
+        video, mask, prediction = (
+            batch["video"][:count],
+            batch["mask"][:count],
+            prediction[:count].float(),
+        )
         if self.settings.normalize_targets:
             cubes = patchify(to_model_input(video), self.config.tubelet, self.config.patch)
             prediction = denormalize(prediction, pick(cubes, mask))
