@@ -174,22 +174,45 @@ def split_tracks(tracks: Sequence[Track], share: float) -> tuple[list[int], list
 
 
 class SampleStream:
-    """An endless row of keys: in every epoch each track once, in an order of its own."""
+    """An endless row of keys: in every epoch each track once, in an order of its own.
 
-    def __init__(self, n_tracks: int, seed: int) -> None:
-        self.n_tracks, self.seed = n_tracks, seed
+    Args:
+        groups: of the tracks, one each.
+        seed: of the orders.
+        per_group: tracks of a group in an epoch, drawn anew in each; None for all.
+    """
+
+    def __init__(self, groups: Sequence[str], seed: int, per_group: int | None = None) -> None:
+        self.seed, self.per_group = seed, per_group
+        names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+        self._group = np.array([names[name] for name in groups], np.int64)
+        sizes = np.bincount(self._group)
+        self._length = int(np.minimum(sizes, per_group or len(groups)).sum())
         self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        """Keys in an epoch."""
+        return self._length
 
     def __call__(self, first: int, count: int) -> list[Key]:
         """Keys number first .. first + count - 1."""
         return [self._key(position) for position in range(first, first + count)]
 
     def _key(self, position: int) -> Key:
-        epoch, place = divmod(position, self.n_tracks)
+        epoch, place = divmod(position, self._length)
         if epoch != self._epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.n_tracks)
-            self._epoch, self._order = epoch, order
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self._group))
+            self._epoch, self._order = epoch, self._some_of_each_group(order)
         return epoch, int(self._order[place])
+
+    def _some_of_each_group(self, order: np.ndarray) -> np.ndarray:
+        """The tracks that are among the first `per_group` of their group, still in that order."""
+        if self.per_group is None:
+            return order
+        by_group = order[np.argsort(self._group[order], kind="stable")]
+        starts = np.searchsorted(self._group[by_group], self._group[by_group])
+        chosen = by_group[np.arange(len(by_group)) - starts < self.per_group]
+        return order[np.isin(order, chosen)]
 
 
 class StepBatches:

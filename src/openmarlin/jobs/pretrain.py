@@ -124,7 +124,11 @@ class _Run:
             precision=asked.precision,
         )
         self.effective_batch = asked.batch * asked.accumulate * self.engine.world
-        steps = asked.steps or count_steps(asked.epochs or 1, len(train), self.effective_batch)
+        groups = [self.store.tracks[number].group for number in train]
+        self.stream = SampleStream(groups, asked.seed, asked.per_group)
+        steps = asked.steps or count_steps(
+            asked.epochs or 1, len(self.stream), self.effective_batch
+        )
         self.schedule = make_schedule(
             steps, asked.warmup, asked.base_lr, asked.min_lr, self.effective_batch
         )
@@ -213,7 +217,7 @@ class _Run:
         if self.done % self.asked.log_every == 0 or self.done == 1:
             values = {
                 **losses,
-                "epoch": self.done * self.effective_batch / len(self.clips),
+                "epoch": self.done * self.effective_batch / len(self.stream),
                 "lr": self.schedule.lr(self.done - 1),
                 "clips_per_s": round(speed, 3),
                 "data_wait": round(wait, 4),
@@ -257,9 +261,8 @@ class _Run:
 
     def _batches(self, steps: range) -> Iterator[Batch]:
         asked, engine = self.asked, self.engine
-        stream = SampleStream(len(self.clips), asked.seed)
         batches = StepBatches(
-            stream,
+            self.stream,
             steps,
             batch=asked.batch,
             accumulate=asked.accumulate,
@@ -319,7 +322,8 @@ class _Run:
             f"{asked.model}, {parameters / 1e6:.1f} M parameters, {start}, masking "
             f"{asked.masking}, w_adv {asked.w_adv:g}"
         )
-        self._say(f"{len(self.clips)} tracks to train on, {held_out}")
+        an_epoch = f" ({len(self.stream)} an epoch)" if asked.per_group else ""
+        self._say(f"{len(self.clips)} tracks to train on{an_epoch}, {held_out}")
         for problem in self.store.problems:
             self._say(f"left out: {problem}")
         self._say(

@@ -35,6 +35,8 @@ class PretrainSettings(SampleSettings):
         weight_clip: bound on the critic's weights (arXiv 1701.07875).
         normalize_targets: cubes less their mean, by their deviation, a channel (VideoMAE).
 
+        per_group: tracks of a group of faces in an epoch, so that a face of which there is much
+            does not outweigh the others; None for all.
         batch: clips a process computes at once.
         accumulate: batches of a process that make a step.
         epochs: length of the training in passes over the tracks...
@@ -81,6 +83,7 @@ class PretrainSettings(SampleSettings):
     weight_clip: float | None = Field(None, gt=0)
     normalize_targets: bool = False
 
+    per_group: int | None = Field(None, ge=1)
     batch: int = Field(16, ge=1)
     accumulate: int = Field(1, ge=1)
     epochs: float | None = Field(None, gt=0)
