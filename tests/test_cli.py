@@ -25,6 +25,7 @@ OPTIONS = {
         *("--out", "--size", "--margin", "--min-frames", "--max-frames", "--min-face-px"),
         *("--limit-seconds", "--workers", "--resume", "--overwrite", "--help"),
     },
+    "pretrain": {"--config", "--resume", "--overwrite", "--help"},
     "masks": {"--out", "--ratio", "--regions", "--seed", "--help"},
     "models": {"--help"},
     "doctor": {"--help"},
@@ -81,6 +82,9 @@ def test_python_and_command_line_have_the_same_arguments(verb: str) -> None:
         (("extract",), 2),
         (("fly",), 2),
         (("extract", "a.mp4", "--out", "b", "--tail", "cut"), 2),
+        (("pretrain", "steps"), 2),
+        (("pretrain", "data=a", "out=b", "stpes=3"), 2),
+        (("pretrain", "--config", "/no/such.yaml"), 2),
     ],
 )
 def test_wrong_requests_exit_with_2_and_no_traceback(arguments: tuple[str, ...], code: int) -> None:

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
+    from openmarlin.jobs.pretrain import pretrain
     from openmarlin.model.weights import load
 
-__all__ = ["__version__", "extract", "load", "masks", "prepare"]
+__all__ = ["__version__", "extract", "load", "masks", "prepare", "pretrain"]
 
 _HOMES = {
     "extract": "openmarlin.jobs.extract",
     "load": "openmarlin.model.weights",
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",
+    "pretrain": "openmarlin.jobs.pretrain",
 }
 
 

@@ -19,7 +19,7 @@ from rich.markup import escape
 from openmarlin import __version__
 from openmarlin.config import Backend, Precision, Tail
 from openmarlin.console import console
-from openmarlin.errors import OpenMarlinError
+from openmarlin.errors import InputError, OpenMarlinError
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -176,6 +176,36 @@ def masks(
     named = [name.strip() for name in regions.split(",")]
     run(video, out=out, ratio=ratio, regions=named, seed=seed)
     console.print(f"Look at {out}")
+
+
+@app.command()
+def pretrain(
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings: data=STORE out=RUN steps=1000."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A recipe, a YAML file of settings.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in out, from where it stopped.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in out.")
+    ] = False,
+) -> None:
+    """Pre-train a model on a store, as a recipe says."""
+    from openmarlin.jobs.pretrain import announce
+    from openmarlin.jobs.pretrain import pretrain as run
+
+    pairs = [change.partition("=") for change in changes or []]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise InputError(f"'{key}' is not a setting: write key=value, such as steps=1000")
+    settings = {key: value for key, _, value in pairs}
+    with _interruptible():
+        result = run(config, settings, resume=resume, overwrite=overwrite, progress=True)
+    announce(result)
 
 
 @app.command()
