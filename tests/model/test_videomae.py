@@ -85,7 +85,19 @@ def test_reads_the_whole(
     rename(tmp_path, naming)
     ours = load(tmp_path, "full")
     assert ours.config.layer_norm_eps == 1e-6
+    assert ours.config.normalize_targets
     assert_equal(ours, theirs, video, make_mask(2, 32, 28))
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_what_the_decoder_predicts_is_said_there_and_back(
+    midget: Autoencoder, normalize: bool, tmp_path: Path
+) -> None:
+    config = midget.config.changed(normalize_targets=normalize)
+    save_transformers(Autoencoder(config), tmp_path)
+    hf = json.loads((tmp_path / "config.json").read_text())
+    assert hf["norm_pix_loss"] is normalize
+    assert load(tmp_path, "full").config.normalize_targets is normalize
 
 
 @torch.inference_mode()
@@ -190,6 +202,7 @@ def test_writes_what_transformers_reads(
     )
     assert not report["missing_keys"]
     assert not report["mismatched_keys"]
+    assert not theirs.config.norm_pix_loss
     encoder = transformers.VideoMAEModel.from_pretrained(tmp_path).eval()
     tokens = encoder(video.transpose(1, 2)).last_hidden_state
     torch.testing.assert_close(midget.encoder(video), tokens, **TOLERANCE)
@@ -272,6 +285,8 @@ def test_reads_the_authors_pretraining_file(make_mask: Mask, tmp_path: Path) -> 
     torch.save({"model": state, "epoch": 1600}, tmp_path / "checkpoint.pth")
     ours = load(tmp_path / "checkpoint.pth", "full")
     assert (ours.config.layer_norm_eps, ours.config.n_tokens) == (1e-6, 1568)
+    assert ours.config.normalize_targets
+    assert not load(tmp_path / "checkpoint.pth").config.normalize_targets
     clip = torch.rand(1, 3, 16, 224, 224, generator=torch.Generator().manual_seed(5))
     assert_equal(ours, theirs, clip, make_mask(1, 1568, 1412))
 

@@ -55,7 +55,8 @@ def _from_videomae(state: Tensors) -> tuple[ModelConfig, Tensors]:
         for pattern, replacement in _VIDEOMAE_NAMES:
             name = re.sub(pattern, replacement, name)
         ours[name] = tensor
-    config = infer_config(ours).changed(layer_norm_eps=1e-6)
+    whole = has_decoder(ours)
+    config = infer_config(ours).changed(layer_norm_eps=1e-6, normalize_targets=whole)
     return config, finish_videomae(ours, config)
 
 

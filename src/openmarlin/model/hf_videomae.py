@@ -50,6 +50,7 @@ _FIELDS: dict[str, tuple[str, Any]] = {
     "decoder_width": ("decoder_hidden_size", 384),
     "decoder_depth": ("decoder_num_hidden_layers", 4),
     "decoder_heads": ("decoder_num_attention_heads", 6),
+    "normalize_targets": ("norm_pix_loss", True),
 }
 
 
@@ -155,6 +156,7 @@ def _our_config(hf: dict[str, Any], *, whole: bool) -> ModelConfig:
     fields = {our: hf.get(theirs, default) for our, (theirs, default) in _FIELDS.items()}
     if not whole:
         fields |= dict.fromkeys(("decoder_width", "decoder_depth", "decoder_heads"))
+        fields["normalize_targets"] = False
     config = ModelConfig.of(fields | {"trained": True}, where=where)
     hidden = hf.get("intermediate_size", 3072)
     ratio = hidden / config.width if isinstance(hidden, int) else hidden
@@ -172,7 +174,6 @@ def _their_config(config: ModelConfig) -> dict[str, Any]:
         "model_type": "videomae",
         "architectures": ["VideoMAEForPreTraining" if whole else "VideoMAEModel"],
         "hidden_act": "gelu",
-        "norm_pix_loss": False,
         "qkv_bias": True,  # its name in transformers 4
         "qv_bias": True,  # its name in transformers 5
         "use_mean_pooling": False,  # True would leave out the final norm

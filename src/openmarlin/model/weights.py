@@ -188,8 +188,9 @@ def _assemble(
 ) -> Encoder | Autoencoder:
     if part == "full" and not has_decoder(state):
         raise ModelError(
-            f"{where} holds an encoder alone, without the decoder that part='full' asks for: use "
-            "part='encoder', or a file of the whole model (.full.pt)"
+            f"{where} holds an encoder alone, without the decoder that predicts pixels: give the "
+            "whole model (a .full.pt file, a pre-training run's model folder), or load it with "
+            "part='encoder'"
         )
     config = config if part == "full" else config.encoder_alone()
     kept = _FULL if part == "full" else _ENCODER

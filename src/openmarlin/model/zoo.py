@@ -12,7 +12,10 @@ from openmarlin.errors import ModelError
 
 
 class ModelConfig(BaseModel):
-    """What is needed to build a model, and where its weights come from: `config.json`."""
+    """What is needed to build a model, and where its weights come from: `config.json`.
+
+    `normalize_targets` says that the decoder predicts cubes less their mean, by their deviation.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,6 +32,7 @@ class ModelConfig(BaseModel):
     decoder_width: int | None = Field(None, gt=0)
     decoder_depth: int | None = Field(None, gt=0)
     decoder_heads: int | None = Field(None, gt=0)
+    normalize_targets: bool = False
     trained: bool = False
     source: str = ""
     licence: str = ""
@@ -87,7 +91,8 @@ class ModelConfig(BaseModel):
 
     def encoder_alone(self) -> ModelConfig:
         """The same without a decoder."""
-        return self.changed(decoder_width=None, decoder_depth=None, decoder_heads=None)
+        decoder = dict.fromkeys(("decoder_width", "decoder_depth", "decoder_heads"))
+        return self.changed(**decoder, normalize_targets=False)
 
     def changed(self, **fields: Any) -> ModelConfig:
         """A copy with some fields replaced.

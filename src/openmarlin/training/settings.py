@@ -149,7 +149,9 @@ class PretrainSettings(SampleSettings):
             if key not in ModelConfig.model_fields:
                 hint = _nearest(key, ModelConfig.model_fields)
                 raise InputError(f"unknown setting 'shape.{key}'{hint}")
-        return PRESETS[self.model].changed(**self.shape)
+        return PRESETS[self.model].changed(
+            **{**self.shape, "normalize_targets": self.normalize_targets}
+        )
 
 
 def read_settings(config: Path | None, changes: Mapping[str, Any]) -> PretrainSettings:
