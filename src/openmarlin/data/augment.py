@@ -5,7 +5,6 @@ Every frame of a clip is treated alike, so that nothing moves that did not move 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -45,7 +44,7 @@ def random_view(size: int, margin: int, amount: float, rng: np.random.Generator)
     Where the picture has no room for a larger one, it is as large as the picture.
     """
     scale = rng.uniform(1 - amount, 1 + amount)
-    side = min(size, round(scale * face_view(size, margin).side))
+    side = min(size, max(1, round(scale * face_view(size, margin).side)))
     x, y = rng.integers(0, size - side + 1, 2).tolist()
     return View(x, y, side)
 
@@ -95,7 +94,7 @@ def _touched(start: int, side: int, count: int) -> tuple[NDArray[np.int64], NDAr
     ends = [start * count + side * i for i in range(count + 1)]  # in pixels times count
     unit = CELL_PX * count
     first = np.array([end // unit for end in ends[:-1]])
-    stop = np.array([math.ceil(end / unit) for end in ends[1:]])
+    stop = np.array([-(-end // unit) for end in ends[1:]])
     return first, stop
 
 

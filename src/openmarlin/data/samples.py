@@ -254,6 +254,8 @@ def _check(config: ModelConfig, settings: SampleSettings) -> None:
         )
     region_bits(settings.regions)
     n_visible(config.n_tokens, settings.mask_ratio)
+    if config.image_size < CELL_PX:
+        raise InputError(f"image_size {config.image_size} is too small: {CELL_PX} at least")
     needs_cells = STRATEGIES[settings.masking].needs_cells or settings.regions
     if needs_cells and (config.image_size % CELL_PX or config.patch % CELL_PX):
         raise InputError(

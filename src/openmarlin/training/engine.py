@@ -7,7 +7,6 @@ import ctypes
 import inspect
 import logging
 import os
-import resource
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +29,11 @@ from torch.utils.data import DataLoader, Dataset
 from openmarlin.errors import OpenMarlinError, TrainingError
 from openmarlin.model.cpu import has_bf16
 from openmarlin.model.layers import Block
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 Tensors = dict[str, Tensor]
 
@@ -230,10 +234,13 @@ class Engine:
         return bool(self.mean(flag).item() > 0)
 
     def peak_memory_gb(self) -> float:
-        """Most memory this process has held: of the GPU where there is one."""
+        """Most memory this process has held: of the GPU where there is one; 0 where none tells."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated() / 1e9
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        if resource is None:
+            return 0.0
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
     def barrier(self) -> None:
         self.fabric.barrier()

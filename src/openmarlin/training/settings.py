@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from openmarlin.data.samples import SampleSettings
 from openmarlin.errors import InputError
@@ -97,7 +98,7 @@ class PretrainSettings(SampleSettings):
     ema: float | None = Field(None, gt=0, lt=1)
 
     accelerator: str = "auto"
-    devices: int | Literal["auto"] = "auto"
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     nodes: int = Field(1, ge=1)
     strategy: Literal["ddp", "fsdp"] = "ddp"
     precision: Precision = "auto"
@@ -113,6 +114,11 @@ class PretrainSettings(SampleSettings):
     log_every: int = Field(10, ge=1)
     keep: int = Field(2, ge=1)
     pictures: int = Field(4, ge=0)
+
+    @field_validator("data", "out")
+    @classmethod
+    def _at_home(cls, path: Path) -> Path:
+        return path.expanduser()  # no shell does it in `out=~/run`
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
@@ -187,12 +193,13 @@ def merge(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     Args:
         recipe: settings.
         changes: `{"batch": 8}`; dotted keys reach inside, `{"shape.image_size": 64}`. Values that
-            are text are read as YAML, as the command line gives them.
+            are text are read as YAML, as the command line gives them; paths and names are not.
     """
     merged = dict(recipe)
     for key, value in changes.items():
         name, dot, inner = key.partition(".")
-        value = _read_value(key, value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            value = _read_value(key, value)
         if dot:
             old = merged.get(name) or {}
             if not isinstance(old, dict):
@@ -204,6 +211,10 @@ def merge(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _read_value(key: str, text: str) -> Any:
+    if (field := PretrainSettings.model_fields.get(key)) is not None:
+        kinds = set(get_args(field.annotation) or (field.annotation,))
+        if kinds <= {str, Path, NoneType}:  # in YAML "faces #2" were "faces", and "2024" a number
+            return None if text == "null" else text
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
@@ -217,7 +228,8 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    parts = first["loc"][: 2 if first["loc"][:1] == ("shape",) else 1]  # then come names of types
+    where = ".".join(map(str, parts))
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"setting '{where}' is missing: add {where}=..."
