@@ -1,0 +1,58 @@
+"""RGB frames to an mp4 that plays everywhere: H.264, 4:2:0, BT.709."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from openmarlin.files import atomic
+
+_CRF = 18  # x264's scale of quality, at which loss is hard to see
+_BT709, _LIMITED = 1, 1  # FFmpeg's numbers of a colour matrix and a range
+_LARGEST_DENOMINATOR = 1001  # of frame rates such as 30000/1001
+
+
+def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
+    """Write frames as they come; the file appears whole or not at all.
+
+    Args:
+        path: the .mp4.
+        frames: uint8 RGB (H, W, 3), all of one size, at least one. A player wants even sides: an
+            odd one is made even by repeating the last row or column.
+        fps: frames a second.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    frames = iter(frames)
+    first = next(frames)
+    height, width = (side + side % 2 for side in first.shape[:2])
+    with (
+        atomic(path) as part,
+        part.open("wb") as file,  # which reports a full disk; FFmpeg's own may not
+        av.open(file, "w", format="mp4") as container,
+    ):
+        rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF)})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+        for frame in chain([first], frames):
+            if frame.shape != first.shape:
+                raise ValueError(f"frames of {first.shape} and {frame.shape} in one video")
+            container.mux(stream.encode(_picture(frame)))
+        container.mux(stream.encode())
+
+
+def _picture(frame: NDArray[np.uint8]) -> av.VideoFrame:
+    odd = [(0, side % 2) for side in frame.shape[:2]]
+    even = np.ascontiguousarray(np.pad(frame, [*odd, (0, 0)], mode="edge"))
+    picture = av.VideoFrame.from_ndarray(even, format="rgb24")
+    return picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
