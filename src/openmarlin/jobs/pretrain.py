@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
@@ -15,12 +16,12 @@ from openmarlin.console import console
 from openmarlin.data.samples import ClipDataset, Key, SampleStream, StepBatches, split_tracks
 from openmarlin.data.shards import INDEX_FILE, sha256_of
 from openmarlin.data.store import Store
-from openmarlin.errors import InputError, ModelError, TrainingError
+from openmarlin.errors import InputError, TrainingError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.weights import load
 from openmarlin.report.reconstruction import draw_reconstructions
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
-from openmarlin.training.engine import Engine, is_main_process
+from openmarlin.training.engine import Engine, Tensors, is_main_process
 from openmarlin.training.log import Pace, RunLog
 from openmarlin.training.run import (
     CONFIG_FILE,
@@ -31,6 +32,7 @@ from openmarlin.training.run import (
 )
 from openmarlin.training.schedule import count_steps, make_schedule
 from openmarlin.training.settings import PretrainSettings, read_settings
+from openmarlin.training.start import initial_model
 from openmarlin.training.trainer import Batch, NonFiniteLossError, Trainer, Validation
 
 
@@ -85,21 +87,24 @@ def pretrain(
     asked = _settings(config, {**(changes or {}), **settings}, resume)
     with ExitStack() as stack:
         run = _Run(asked)
+        folder = None
         if is_main_process():
             folder = stack.enter_context(RunFolder(asked, resume=resume, overwrite=overwrite))
-        else:
-            folder = None
-        checkpoint = Checkpoints(asked.out, asked.keep).newest() if resume else None
+        run.load(run.checkpoints.newest() if resume else None)
+        if folder is not None:
+            folder.begin()
         run.engine.launch()
         stack.callback(run.engine.close)
-        return run(folder, checkpoint, progress)
+        return run(folder, progress)
 
 
 def _settings(
     config: str | Path | None, changes: Mapping[str, Any], resume: bool
 ) -> PretrainSettings:
     if resume and config is None and "out" in changes:
-        config = Path(changes["out"]) / CONFIG_FILE
+        config = Path(changes["out"]).expanduser() / CONFIG_FILE
+        if not config.is_file():
+            raise InputError(f"{config.parent}: no run to resume (no {CONFIG_FILE} there)")
     return read_settings(Path(config) if config is not None else None, changes)
 
 
@@ -135,20 +140,26 @@ class _Run:
         self.checkpoints = Checkpoints(asked.out, asked.keep)
         self.folder: RunFolder | None = None
         self.log: RunLog | None = None
-        self.done = 0
+        self.done = self.saved = self.validated = 0
         self.val_rec: float | None = None
 
-    def __call__(
-        self, folder: RunFolder | None, checkpoint: Checkpoint | None, progress: bool
-    ) -> Pretraining:
-        """Train from the checkpoint, or the start, to the end or a signal."""
+    def load(self, checkpoint: Checkpoint | None) -> None:
+        """Go on from the checkpoint, or begin at the start."""
+        self.rest: Tensors = {}
         if checkpoint is not None:
             self._check(checkpoint)
-            self.done, self.val_rec = checkpoint.step, checkpoint.state["val_rec"]
-        model = self._model(checkpoint)
-        self.trainer = Trainer(self.engine, model, self.asked, self.schedule)
-        if checkpoint is not None:
-            self.trainer.restore(checkpoint.tensors())
+            self.model = load(checkpoint.model, part="full")
+            self.done = self.saved = self.validated = checkpoint.step
+            self.val_rec, self.rest = checkpoint.state["val_rec"], checkpoint.tensors()
+        else:
+            self.model = initial_model(self.asked, self.config)
+
+    def __call__(self, folder: RunFolder | None, progress: bool) -> Pretraining:
+        """Train to the end or a signal."""
+        self.trainer = Trainer(self.engine, self.model, self.asked, self.schedule)
+        if self.rest:
+            self.trainer.restore(self.rest)
+            self.rest = {}
         with ExitStack() as stack:
             self.stop = stack.enter_context(stop_signals())
             if folder is not None:
@@ -170,19 +181,14 @@ class _Run:
         batches = self._batches(range(self.done, total))
         pace = Pace(self.effective_batch)
         while self.done < total:
-            try:
-                with pace.waiting():
-                    step_batches = [next(batches) for _ in range(asked.accumulate)]
-            except RuntimeError:  # a signal to all processes ends the loader's workers first
-                if not self.stop.is_set():
-                    raise
-            else:
-                losses = self._step(step_batches)
-                self._tell(losses, pace)
+            with pace.waiting():
+                step_batches = [next(batches) for _ in range(asked.accumulate)]
             if self.engine.any(self.stop.is_set()):
                 self._say(f"stopped by a signal after {self.done} steps; resume to go on")
-                self._save()
+                if self.done > self.saved:
+                    self._save()
                 return
+            self._tell(self._step(step_batches), pace)
             saves = self.done % asked.save_every == 0 or self.done == total
             if saves or self.done % asked.val_every == 0:
                 with pace.pausing():
@@ -235,7 +241,12 @@ class _Run:
         batches = [keys[start : start + asked.batch] for start in range(0, own, asked.batch)]
         loaded = engine.load(self.held_out, batches, asked.workers)
         found: Validation = self.trainer.validate(loaded, asked.pictures)
-        self.val_rec = found.rec
+        self.val_rec, self.validated = found.rec, self.done
+        if not math.isfinite(found.rec):
+            raise TrainingError(
+                f"after step {self.done} the validation loss is {found.rec}; resume from the "
+                f"checkpoint before it with clip_grad=1 or a lower base_lr"
+            )
         if self.log is None or self.folder is None:
             return
         self.log.row(self.done, {"val_rec": found.rec})
@@ -255,8 +266,10 @@ class _Run:
             with torch.device("meta"):
                 model = Autoencoder(config)
             model.load_state_dict(weights, assign=True)
-            state = {**self._identity(), "step": self.done, "steps": steps, "val_rec": self.val_rec}
+            val_rec = self.val_rec if self.validated == self.done else None
+            state = {**self._identity(), "step": self.done, "steps": steps, "val_rec": val_rec}
             self.checkpoints.save(model, rest, state)
+        self.saved = self.done
         self.engine.barrier()
 
     def _batches(self, steps: range) -> Iterator[Batch]:
@@ -271,22 +284,12 @@ class _Run:
         )
         return engine.load(self.clips, batches, asked.workers)
 
-    def _model(self, checkpoint: Checkpoint | None) -> Autoencoder:
-        if checkpoint is not None:
-            return load(checkpoint.model, part="full")
-        asked = self.asked
-        model = Autoencoder(self.config, torch.Generator().manual_seed(asked.seed))
-        if asked.init is not None:
-            part, frames, size = asked.init_part, self.config.frames, self.config.image_size
-            start = load(asked.init, part, frames=frames, image_size=size)
-            _copy_weights(start, model if part == "full" else model.encoder, asked.init)
-        return model
-
     def _identity(self) -> dict[str, Any]:
         """What must be the same when the run goes on."""
         return {
             "processes": self.engine.world,
             "store": sha256_of(self.asked.data / INDEX_FILE),
+            "tracks": len(self.store),
         }
 
     def _check(self, checkpoint: Checkpoint) -> None:
@@ -298,7 +301,7 @@ class _Run:
                 f"{here['processes']}; resume with as many, or start a new run with "
                 f"init={checkpoint.model}"
             )
-        if here["store"] != checkpoint.state["store"]:
+        if any(here[what] != checkpoint.state[what] for what in ("store", "tracks")):
             raise InputError(
                 f"{self.asked.data}: not the store the run in {self.asked.out} was started with; "
                 f"give that one, or start a new run with init={checkpoint.model}"
@@ -336,17 +339,6 @@ class _Run:
     def _say(self, text: str) -> None:
         if self.log is not None:
             self.log.say(text)
-
-
-def _copy_weights(start: torch.nn.Module, model: torch.nn.Module, name: str) -> None:
-    try:
-        model.load_state_dict(start.state_dict())
-    except RuntimeError as error:
-        reason = " ".join(str(error).splitlines()[1].split())
-        raise ModelError(
-            f"init={name} has another shape than the model ({reason}); choose model= and shape= "
-            "to fit it"
-        ) from None
 
 
 def announce(result: Pretraining) -> None:

@@ -7,6 +7,7 @@ import ctypes
 import inspect
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -362,6 +363,8 @@ def _count_workers(processes: int) -> int:
 
 
 def _start_worker(_: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # sent to all processes: who trains decides
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from rich.markup import escape
 from torch.utils.tensorboard import SummaryWriter
 
 from openmarlin.console import console, job_progress
+from openmarlin.errors import InputError
 from openmarlin.files import atomic
 
 METRICS_FILE, LOG_FILE, TENSORBOARD = "metrics.jsonl", "log.txt", "tensorboard"
@@ -35,6 +36,7 @@ class RunLog:
     """
 
     def __init__(self, path: Path, done: int, total: int, *, progress: bool) -> None:
+        self._path = path
         forget_after(path / METRICS_FILE, done)
         self._metrics = (path / METRICS_FILE).open("a", encoding="utf-8")
         self._log = (path / LOG_FILE).open("a", encoding="utf-8")
@@ -56,16 +58,24 @@ class RunLog:
     ) -> None:
         self._bar.stop()
         if error is not None:
-            self.write(f"{type(error).__name__}: {error}")
+            with suppress(InputError):
+                self.write(f"{type(error).__name__}: {error}")
         for file in (self._metrics, self._log, self._events):
-            file.close()
+            with suppress(OSError):  # a full disk, told already; rows are flushed
+                file.close()
 
     def row(self, step: int, values: dict[str, Any]) -> None:
-        """A row of metrics, flushed: a killed run loses none."""
-        self._metrics.write(json.dumps({"step": step, **values}) + "\n")
-        self._metrics.flush()
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        """A row of metrics, flushed: a killed run loses none.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        with self._writing(METRICS_FILE):
+            self._metrics.write(json.dumps({"step": step, **values}) + "\n")
+            self._metrics.flush()
+        with self._writing(TENSORBOARD):
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
 
     def advance(self, step: int, note: str) -> None:
         """Move the bar."""
@@ -79,8 +89,19 @@ class RunLog:
 
     def write(self, text: str) -> None:
         """A line for the log alone."""
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        self._log.flush()
+        with self._writing(LOG_FILE):
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._log.flush()
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(
+                f"cannot write {self._path / name}: {reason}; make room and resume"
+            ) from None
 
 
 class Pace:

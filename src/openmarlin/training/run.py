@@ -59,7 +59,9 @@ FREE |= {"val_every", "save_every", "log_every", "keep", "pictures"}
 
 
 class RunFolder:
-    """Opens the folder for one run and keeps others out until the process ends or `close`.
+    """Takes a folder for one run and keeps others out until the process ends or `close`.
+
+    What is in it stays as it was until `begin`.
 
     Args:
         settings: of the run.
@@ -73,7 +75,7 @@ class RunFolder:
     def __init__(
         self, settings: PretrainSettings, *, resume: bool = False, overwrite: bool = False
     ) -> None:
-        self.path = settings.out
+        self.path, self.settings, self.resume = settings.out, settings, resume
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path}: is a file; name a folder")
         content = {file.name for file in self.path.iterdir()} if self.path.is_dir() else set()
@@ -88,13 +90,15 @@ class RunFolder:
                 f"{self.path}: a run is there; add --resume to go on with it, --overwrite to "
                 "start anew, or name another folder"
             )
+        if not resume and settings.init and _lies_in(self.path, Path(settings.init)):
+            raise InputError(
+                f"init={settings.init} lies in {self.path}, which --overwrite empties: name "
+                "another folder"
+            )
         self._lock()
         try:
             if resume:
                 _same_settings(self.path, settings)
-            else:
-                self._clear()
-            self._write(settings)
         except BaseException:
             self.close()
             raise
@@ -112,6 +116,17 @@ class RunFolder:
 
     def close(self) -> None:
         self._file.close()
+
+    def begin(self) -> None:
+        """Remove an earlier run, unless it goes on, and write down what this one is."""
+        if not self.resume:
+            self._clear()
+        with atomic(self.path / CONFIG_FILE) as part:
+            dump = self.settings.model_dump(mode="json")
+            part.write_text(yaml.safe_dump(dump, sort_keys=False), encoding="utf-8")
+        file = self.path / ENVIRONMENT_FILE
+        earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        self.write_json(ENVIRONMENT_FILE, [*earlier, environment()])
 
     def write_json(self, name: str, content: Any) -> Path:
         """A JSON file in the folder."""
@@ -155,14 +170,6 @@ class RunFolder:
             old = self.path / name
             shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
 
-    def _write(self, settings: PretrainSettings) -> None:
-        with atomic(self.path / CONFIG_FILE) as part:
-            dump = settings.model_dump(mode="json")
-            part.write_text(yaml.safe_dump(dump, sort_keys=False), encoding="utf-8")
-        file = self.path / ENVIRONMENT_FILE
-        earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-        self.write_json(ENVIRONMENT_FILE, [*earlier, environment()])
-
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
@@ -198,6 +205,10 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": gpus,
     }
+
+
+def _lies_in(folder: Path, other: Path) -> bool:
+    return other.exists() and folder.resolve() in (other.resolve(), *other.resolve().parents)
 
 
 def _same_settings(path: Path, settings: PretrainSettings) -> None:
