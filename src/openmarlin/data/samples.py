@@ -253,7 +253,11 @@ def _check(config: ModelConfig, settings: SampleSettings) -> None:
             f"unknown masking {settings.masking!r}: choose from {', '.join(STRATEGIES)}"
         )
     region_bits(settings.regions)
-    n_visible(config.n_tokens, settings.mask_ratio)
+    if n_visible(config.n_tokens, settings.mask_ratio) == config.n_tokens:
+        raise InputError(
+            f"mask_ratio {settings.mask_ratio:g} masks none of {config.n_tokens} tokens: nothing "
+            "to predict"
+        )
     if config.image_size < CELL_PX:
         raise InputError(f"image_size {config.image_size} is too small: {CELL_PX} at least")
     needs_cells = STRATEGIES[settings.masking].needs_cells or settings.regions
