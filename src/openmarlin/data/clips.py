@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from openmarlin.config import CLIP_FRAMES, ExtractSettings
 from openmarlin.data.features import WindowRow
+from openmarlin.data.tracks import fill_gaps
+from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.regions import MeshParser
 from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
 from openmarlin.video.reader import Frame, VideoReader
 from openmarlin.video.windows import Window, WindowStream, needs_tick, ticks
@@ -57,6 +60,7 @@ class ClipReader:
     Attributes:
         problems: what was damaged in the file, known when the iteration ends.
         seconds: how much of the video has been read.
+        fps: ticks a second, known when the iteration has begun.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class ClipReader:
         self.size, self.frames = size, frames
         self.problems: list[str] = []
         self.seconds = 0.0
+        self.fps = 0.0
         self._n_ticks = 0
 
     def __iter__(self) -> Iterator[FaceClip]:
@@ -83,7 +88,8 @@ class ClipReader:
     def _clips(self, reader: VideoReader) -> Iterator[FaceClip]:
         """Join the two clocks: windows count every tick, faces are looked for on some of them."""
         s = self.settings
-        seconds_a_tick = 1 / reader.info.fps
+        self.fps = reader.info.fps
+        seconds_a_tick = 1 / self.fps
         stream = WindowStream(length=self.frames, rate=s.rate, stride=s.stride, tail=s.tail)
         held: dict[int, tuple[float, dict[int, FaceCrop]]] = {}
         counted = 0
@@ -155,6 +161,36 @@ class ClipReader:
             clips = clips[: 1 if self.settings.faces == "largest" else self.settings.faces]
         clips.sort(key=lambda clip: clip.row.face)
         return clips or [FaceClip(WindowRow(**span))]
+
+
+def first_clips(reader: ClipReader, most: int) -> list[FaceClip]:
+    """The first clips that show a face, `most` of them at most; no more of the video is read.
+
+    Raises:
+        VideoError: there is none, or the file cannot be read.
+    """
+    found = list(islice((clip for clip in reader if clip.pixels is not None), most))
+    if not found:
+        raise VideoError(f"{reader.path}: no face found; choose a video that shows one")
+    return found
+
+
+def clip_labels(clip: FaceClip, landmarker: Landmarker) -> NDArray[np.uint8] | None:
+    """Which part of the face each pixel of a clip shows.
+
+    A clip of a precropped video has no mesh yet; its frames are searched for one.
+
+    Returns:
+        (T, S, S) class ids of `openmarlin.lapa.CLASSES`, or None where no mesh is found.
+    """
+    if clip.pixels is None:
+        return None
+    meshes = clip.points
+    if all(mesh is None for mesh in meshes):
+        faces = [landmarker.search(image)[:1] for image in clip.pixels]
+        meshes = [found[0].points[:, :2] if found else None for found in faces]
+    points = fill_gaps(meshes)
+    return None if points is None else MeshParser(landmarker.nets)(clip.pixels, points)
 
 
 def _tracking_step(rate: int, fps: float) -> int:

@@ -8,20 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.config import CLIP_FRAMES
-from openmarlin.data.tracks import fill_gaps
-from openmarlin.errors import InputError, VideoError
+from openmarlin.config import CLIP_FRAMES, ExtractSettings
+from openmarlin.data.clips import ClipReader, clip_labels, first_clips
+from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.face.regions import MeshParser
-from openmarlin.face.stream import FaceCrop, face_stream
 from openmarlin.lapa import CELL_PX, region_bits, to_cells
 from openmarlin.masking import STRATEGIES, make_mask, n_visible
 from openmarlin.report.sheets import MaskRow, masks_sheet
-from openmarlin.video.reader import VideoReader
-from openmarlin.video.windows import ticks
 
-_CROP_PX, _RATE, _GRID = 224, 2, (8, 14, 14)
-_SPAN = (CLIP_FRAMES - 1) * _RATE + 1  # ticks from the first to the last frame of a clip
+_CROP_PX, _GRID = 224, (8, 14, 14)
 
 NOTES = {
     "fasking": "as released: background stays",
@@ -42,7 +37,7 @@ def masks(
     regions: Sequence[str] = ("left_eye", "right_eye", "mouth"),
     seed: int = 0,
 ) -> Path:
-    """Draw what each masking strategy hides of the first face that stays for a whole clip.
+    """Draw what each masking strategy hides of the largest face in the first window with one.
 
     A row a strategy, a column a step of two frames; the regions of the face on top.
 
@@ -81,31 +76,12 @@ def masks(
 
 
 def _first_clip(video: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Crops (16, 224, 224, 3) of the first face seen for long enough, and their cells.
-
-    A face that is there for less is shown with its last frame repeated.
-    """
+    """Crops (16, 224, 224, 3) of the first window with a face, and their cells."""
     landmarker = Landmarker()
-    crops = _longest(video, landmarker)
-    if not crops:
-        raise VideoError(f"{video}: no face found; choose a video that shows one")
-    chosen = [crops[min(i * _RATE, len(crops) - 1)] for i in range(CLIP_FRAMES)]
-    images = np.stack([crop.image for crop in chosen])
-    points = fill_gaps([crop.points for crop in chosen])
-    if points is None:
-        return images, np.zeros((CLIP_FRAMES, *[_CROP_PX // CELL_PX] * 2), np.uint16)
-    return images, to_cells(MeshParser(landmarker.nets)(images, points))
-
-
-def _longest(video: Path, landmarker: Landmarker) -> list[FaceCrop]:
-    """The first crops of the first face that lasts a clip, else of the one that lasts longest."""
-    faces: dict[int, list[FaceCrop]] = {}
-    with VideoReader(video) as reader:
-        shown = ticks(reader, reader.info.fps)
-        for _, _, crops in face_stream(shown, landmarker, size=_CROP_PX, fps=reader.info.fps):
-            for crop in crops:
-                face = faces.setdefault(crop.track, [])
-                face.append(crop)
-                if len(face) == _SPAN:
-                    return face
-    return max(faces.values(), key=len, default=[])
+    reader = ClipReader(video, ExtractSettings(), landmarker, _CROP_PX)
+    (clip,) = first_clips(reader, 1)
+    labels = clip_labels(clip, landmarker)
+    assert clip.pixels is not None
+    if labels is None:
+        return clip.pixels, np.zeros((CLIP_FRAMES, *[_CROP_PX // CELL_PX] * 2), np.uint16)
+    return clip.pixels, to_cells(labels)

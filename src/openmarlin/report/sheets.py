@@ -9,19 +9,13 @@ from textwrap import wrap
 
 import cv2
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from openmarlin.files import atomic
 from openmarlin.lapa import BACKGROUND, CLASSES, COLORS, SKIN
+from openmarlin.report.page import FAINT, Page
 
 Image = NDArray[np.uint8]
 
-_DPI = 100
-_INK, _FAINT, _PAPER = "#1b1f24", "#5c6672", "#ffffff"
 _OVERLAY = 0.55  # opacity of region colours
 _HAIR = CLASSES.index("hair")
 # What a cell of several classes is drawn as: small parts before what surrounds them.
@@ -81,20 +75,20 @@ def contact_sheet(
     side, gap, label = 160, 14, 22
     rows = -(-len(clips) // columns)
     width, top, bottom = columns * (2 * side + gap) + gap, 52, 46
-    sheet = _Sheet(width, top + rows * (side + label + gap // 2) + bottom)
-    sheet.text(gap, 32, title, size=15, weight="bold")
+    page = Page(width, top + rows * (side + label + gap // 2) + bottom)
+    page.text(gap, 32, title, size=15, weight="bold")
     for i, clip in enumerate(clips):
         x = gap + (i % columns) * (2 * side + gap)
         y = top + (i // columns) * (side + label + gap // 2)
         for image in (clip.image, overlay(clip.image, clip.cells)):
-            sheet.picture(x, y, side, image)
+            page.picture(x, y, side, image)
             inset = margin * side / clip.image.shape[0]
             if margin:
-                sheet.frame(x + inset, y + inset, side - 2 * inset)
+                page.frame(x + inset, y + inset, side - 2 * inset)
             x += side
-        sheet.text(x - 2 * side, y + side + 15, clip.title, size=8.5, colour=_FAINT)
-    sheet.legend()
-    sheet.save(path)
+        page.text(x - 2 * side, y + side + 15, clip.title, size=8.5, colour=FAINT)
+    page.legend()
+    page.save(path)
 
 
 def masks_sheet(
@@ -118,70 +112,20 @@ def masks_sheet(
     steps = len(masks[0].mask)
     a_step = len(images) // steps
     width = label + steps * (side + gap) + 12
-    sheet = _Sheet(width, top + (len(masks) + 1) * (side + gap) + bottom)
-    sheet.text(14, 30, title, size=15, weight="bold")
+    page = Page(width, top + (len(masks) + 1) * (side + gap) + bottom)
+    page.text(14, 30, title, size=15, weight="bold")
     names = [("regions", "of the face, as cells of 8 px"), *((m.name, m.note) for m in masks)]
     for row, (name, note) in enumerate(names):
         y = top + row * (side + gap)
-        sheet.text(14, y + side / 2 - 4, name, size=12.5, weight="bold")
+        page.text(14, y + side / 2 - 4, name, size=12.5, weight="bold")
         for i, line in enumerate(wrap(note, 32)):
-            sheet.text(14, y + side / 2 + 14 + 15 * i, line, size=9, colour=_FAINT)
+            page.text(14, y + side / 2 + 14 + 15 * i, line, size=9, colour=FAINT)
         for step in range(steps):
             x, image = label + step * (side + gap), images[step * a_step]
             if row == 0:
-                sheet.text(x, top - 9, f"frame {step * a_step + 1}", size=9, colour=_FAINT)
-                sheet.picture(x, y, side, overlay(image, cells[step * a_step]))
+                page.text(x, top - 9, f"frame {step * a_step + 1}", size=9, colour=FAINT)
+                page.picture(x, y, side, overlay(image, cells[step * a_step]))
             else:
-                sheet.picture(x, y, side, shade(image, masks[row - 1].mask[step]))
-    sheet.legend()
-    sheet.save(path)
-
-
-class _Sheet:
-    """A white page measured in pixels from its upper left corner."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self._height = height
-        self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=_PAPER)
-        FigureCanvasAgg(self._figure)
-        self._axes: Axes = self._figure.add_axes((0, 0, 1, 1))
-        self._axes.set(xlim=(0, width), ylim=(height, 0))
-        self._axes.axis("off")
-
-    def picture(self, x: float, y: float, side: int, image: Image) -> None:
-        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-        extent = (x, x + side, y + side, y)
-        self._axes.imshow(small, extent=extent, interpolation="nearest", aspect="auto", zorder=1)
-
-    def frame(self, x: float, y: float, side: float) -> None:
-        line = Rectangle((x, y), side, side, fill=False, edgecolor="white", linewidth=0.6, zorder=2)
-        line.set(linestyle=(0, (4, 3)), alpha=0.7)
-        self._axes.add_patch(line)
-
-    def text(
-        self, x: float, y: float, text: str, *, size: float, colour: str = _INK, weight: str = ""
-    ) -> None:
-        label = self._axes.text(x, y, text, va="baseline", parse_math=False, clip_on=True)
-        label.set(size=size * 72 / _DPI * 1.25, color=colour, weight=weight or "normal")
-
-    def legend(self) -> None:
-        patches = [
-            Patch(color=COLORS[i] / 255, label=name.replace("_", " "))
-            for i, name in enumerate(CLASSES)
-        ]
-        self._axes.legend(
-            handles=patches,
-            loc="lower left",
-            bbox_to_anchor=(0.004, 0.0),
-            ncols=len(CLASSES),
-            frameon=False,
-            fontsize=8.5,
-            handlelength=1.0,
-            handleheight=1.0,
-            columnspacing=1.4,
-            handletextpad=0.5,
-        )
-
-    def save(self, path: Path) -> None:
-        with atomic(path) as part:
-            self._figure.savefig(part, format="png", dpi=_DPI, metadata={"Software": None})
+                page.picture(x, y, side, shade(image, masks[row - 1].mask[step]))
+    page.legend()
+    page.save(path)
