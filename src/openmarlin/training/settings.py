@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
@@ -118,7 +119,8 @@ class PretrainSettings(SampleSettings):
     @field_validator("data", "out")
     @classmethod
     def _at_home(cls, path: Path) -> Path:
-        return path.expanduser()  # no shell does it in `out=~/run`
+        # No shell does it in `out=~/run`; pathlib's own fails where there is no such user.
+        return Path(os.path.expanduser(path))  # noqa: PTH111
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
@@ -231,7 +233,7 @@ def _one_line(error: ValidationError) -> str:
     parts = first["loc"][: 2 if first["loc"][:1] == ("shape",) else 1]  # then come names of types
     where = ".".join(map(str, parts))
     what = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
+    if first["type"] == "missing" and first["loc"] == (where,):
         return f"setting '{where}' is missing: add {where}=..."
     got = f" (got {first['input']!r})" if where else ""
     return f"setting '{where}': {what}{got}" if where else f"settings: {what}"
