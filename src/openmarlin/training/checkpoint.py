@@ -11,6 +11,7 @@ A checkpoint appears whole or not at all, and older ones go only when a newer on
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +102,9 @@ class Checkpoints:
         return max(self.all(), key=lambda checkpoint: checkpoint.step, default=None)
 
     def best(self) -> Checkpoint | None:
-        """The one with the least validation loss."""
-        return min(self.all(), key=lambda checkpoint: checkpoint.val_rec, default=None)
+        """The one with the least validation loss, if any has one."""
+        validated = [checkpoint for checkpoint in self.all() if math.isfinite(checkpoint.val_rec)]
+        return min(validated, key=lambda checkpoint: checkpoint.val_rec, default=None)
 
     def save(self, model: Autoencoder, tensors: Tensors, state: dict[str, Any]) -> Checkpoint:
         """Write one, then remove those that need not stay.

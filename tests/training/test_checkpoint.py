@@ -1,0 +1,164 @@
+"""Checkpoints: whole or not at all, and never the last good one lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toys import TOY
+
+from openmarlin.errors import InputError
+from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.weights import load, weights_sha256
+from openmarlin.model.zoo import PRESETS
+from openmarlin.training.checkpoint import Checkpoint, Checkpoints
+
+CONFIG = PRESETS["tiny"].changed(**TOY["shape"])
+
+
+def save(
+    checkpoints: Checkpoints, step: int, val_rec: float | None = None, **state: Any
+) -> Checkpoint:
+    model = Autoencoder(CONFIG, torch.Generator().manual_seed(step))
+    tensors = {"optimizer.a": torch.full((3,), float(step)), "view": torch.arange(6.0)[::2]}
+    return checkpoints.save(model, tensors, {"step": step, "val_rec": val_rec, **state})
+
+
+def steps(checkpoints: Checkpoints) -> list[int]:
+    return [checkpoint.step for checkpoint in checkpoints.all()]
+
+
+def files(path: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    saved = save(Checkpoints(tmp_path, 2), 7, 0.5, store="abc")
+    found = Checkpoints(tmp_path, 2).newest()
+    assert found == saved
+    assert found.state == {"step": 7, "val_rec": 0.5, "store": "abc"}
+    tensors = found.tensors()
+    torch.testing.assert_close(tensors["optimizer.a"], torch.full((3,), 7.0))
+    torch.testing.assert_close(tensors["view"], torch.tensor([0.0, 2.0, 4.0]))
+    model = Autoencoder(CONFIG, torch.Generator().manual_seed(7))
+    assert weights_sha256(load(found.model, "full")) == weights_sha256(model)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 2)
+    assert (checkpoints.newest(), checkpoints.best(), checkpoints.all()) == (None, None, [])
+    checkpoints.sweep()
+
+
+def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 2)
+    kept = []
+    for step, val_rec in enumerate([0.9, 0.3, 0.6, None, 0.3, 0.2, 0.4, 0.5], start=1):
+        save(checkpoints, step, val_rec)
+        kept.append(steps(checkpoints))
+    # of two as good as each other the older one is the best: nothing has changed since
+    expected = [[1], [1, 2], [2, 3], [2, 3, 4], [2, 4, 5], [5, 6], [6, 7], [6, 7, 8]]
+    assert kept == expected
+    assert checkpoints.best().step == 6
+    assert checkpoints.newest().step == 8
+
+
+def test_without_a_validation_none_is_the_best(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 1)
+    for step in range(3):
+        save(checkpoints, step)
+    assert steps(checkpoints) == [2]
+    assert checkpoints.best() is None
+
+
+def test_the_same_step_again_takes_the_others_place(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 2)
+    save(checkpoints, 3, 0.5)
+    save(checkpoints, 3, 0.4)
+    assert [c.val_rec for c in checkpoints.all()] == [0.4]
+    assert [p.name for p in checkpoints.path.iterdir()] == ["step-00000003"]
+
+
+def test_half_written_ones_are_not_seen_and_swept_away(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 2)
+    save(checkpoints, 3)
+    left = checkpoints.path / ".step-00000005.abc"
+    (left / "model").mkdir(parents=True)
+    (left / "state.json").write_text('{"step": 5}')
+    assert steps(checkpoints) == [3]
+    checkpoints.sweep()
+    assert [p.name for p in checkpoints.path.iterdir()] == ["step-00000003"]
+
+
+@pytest.mark.parametrize("fault", ["disk", "interrupt"])
+def test_a_save_that_fails_leaves_all_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    checkpoints = Checkpoints(tmp_path, 1)
+    save(checkpoints, 1)
+    before = files(tmp_path)
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device") if fault == "disk" else KeyboardInterrupt
+
+    monkeypatch.setattr("openmarlin.training.checkpoint.save_file", fail)
+    expected = InputError if fault == "disk" else KeyboardInterrupt
+    with pytest.raises(expected) as caught:
+        save(checkpoints, 2)
+    assert files(tmp_path) == before
+    if fault == "disk":
+        assert "step-00000002: No space left on device" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """Another process may write no file longer than the model: the kernel says no, half-way."""
+    save(Checkpoints(tmp_path, 1), 1)
+    before = files(tmp_path)
+    size = (tmp_path / "checkpoints/step-00000001/model/model.safetensors").stat().st_size
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from pathlib import Path
+from test_checkpoint import Checkpoints, save
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size // 2}, {size // 2}))
+from openmarlin.errors import InputError
+try:
+    save(Checkpoints(Path({str(tmp_path)!r}), 1), 2)
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("cannot write ")
+    assert "too large" in line
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "state"])
+def test_a_damaged_one_is_named(tmp_path: Path, damage: str) -> None:
+    checkpoints = Checkpoints(tmp_path, 2)
+    path = save(checkpoints, 4).path
+    file = path / ("state.json" if damage == "state" else "training.safetensors")
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(InputError, match="damaged") as caught:
+        checkpoints.newest().tensors()
+    assert str(path) in str(caught.value)
+    assert "the checkpoint before it" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_state_is_readable_json(tmp_path: Path) -> None:
+    path = save(Checkpoints(tmp_path, 2), 4, 0.25).path
+    assert json.loads((path / "state.json").read_text()) == {"step": 4, "val_rec": 0.25}
+    assert (path / "state.json").read_text().endswith("}\n")
