@@ -118,11 +118,18 @@ class Checkpoints:
             InputError: it cannot be written; the older ones are as they were.
         """
         path = self.path / f"step-{state['step']:08d}"
-        with atomic_folder(path, overwrite=True) as folder:
-            save_folder(model, folder / _MODEL)
-            save_file({name: t.contiguous() for name, t in tensors.items()}, folder / _TENSORS)
-            text = json.dumps(state, indent=2) + "\n"
-            (folder / _STATE).write_text(text, encoding="utf-8")
+        try:
+            with atomic_folder(path, overwrite=True) as folder:
+                save_folder(model, folder / _MODEL)
+                save_file({name: t.contiguous() for name, t in tensors.items()}, folder / _TENSORS)
+                text = json.dumps(state, indent=2) + "\n"
+                (folder / _STATE).write_text(text, encoding="utf-8")
+        except InputError as error:
+            reason = getattr(error.__cause__, "strerror", None) or str(error.__cause__)
+            raise InputError(
+                f"cannot write {path}: {reason}; make room and resume, earlier checkpoints are as "
+                "they were"
+            ) from None
         self._prune()
         return Checkpoint(path, state)
 
