@@ -27,6 +27,10 @@ OPTIONS = {
     },
     "pretrain": {"--config", "--resume", "--overwrite", "--help"},
     "masks": {"--out", "--ratio", "--regions", "--seed", "--help"},
+    "reconstruct": {
+        *("--out", "--model", "--masking", "--mask-ratio", "--regions", "--windows"),
+        *("--precropped", "--seed", "--overwrite", "--help"),
+    },
     "models": {"--help"},
     "doctor": {"--help"},
 }
@@ -65,7 +69,7 @@ def test_surface_is_frozen() -> None:
     assert found == OPTIONS
 
 
-@pytest.mark.parametrize("verb", ["extract", "prepare", "masks"])
+@pytest.mark.parametrize("verb", ["extract", "prepare", "masks", "reconstruct"])
 def test_python_and_command_line_have_the_same_arguments(verb: str) -> None:
     python = signature(getattr(import_module(f"openmarlin.jobs.{verb}"), verb)).parameters
     command = signature(getattr(cli, verb)).parameters
@@ -82,6 +86,7 @@ def test_python_and_command_line_have_the_same_arguments(verb: str) -> None:
         (("extract",), 2),
         (("fly",), 2),
         (("extract", "a.mp4", "--out", "b", "--tail", "cut"), 2),
+        (("reconstruct", "a.mp4", "--out", "b"), 2),
         (("pretrain", "steps"), 2),
         (("pretrain", "data=a", "out=b", "stpes=3"), 2),
         (("pretrain", "--config", "/no/such.yaml"), 2),

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
+    from openmarlin.jobs.reconstruct import reconstruct
     from openmarlin.model.weights import load
 
-__all__ = ["__version__", "extract", "load", "masks", "prepare", "pretrain"]
+__all__ = ["__version__", "extract", "load", "masks", "prepare", "pretrain", "reconstruct"]
 
 _HOMES = {
     "extract": "openmarlin.jobs.extract",
@@ -25,6 +26,7 @@ _HOMES = {
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",
+    "reconstruct": "openmarlin.jobs.reconstruct",
 }
 
 

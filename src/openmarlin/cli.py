@@ -209,6 +209,42 @@ def pretrain(
 
 
 @app.command()
+def reconstruct(
+    video: Annotated[Path, typer.Argument(help="A video with a face.")],
+    out: Annotated[Path, typer.Option(help="A folder for strips.png, strips.mp4, errors.json.")],
+    model: Annotated[str, typer.Option(help="A whole autoencoder: name, folder, checkpoint.")],
+    masking: Annotated[str, typer.Option(help="How (see `openmarlin masks`).")] = "fasking",
+    mask_ratio: Annotated[float, typer.Option(help="Share of the tokens that is masked.")] = 0.9,
+    regions: Annotated[
+        str, typer.Option(help="Parts of the face hidden first, separated by commas.")
+    ] = "",
+    windows: Annotated[int, typer.Option(help="How many: the first ones with a face.")] = 4,
+    precropped: Annotated[
+        bool, typer.Option("--precropped", help="The video is a face crop already.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the chance in the masks.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in OUT.")] = False,
+) -> None:
+    """Show what a pre-trained model makes of a face that is masked."""
+    from openmarlin.jobs.reconstruct import announce
+    from openmarlin.jobs.reconstruct import reconstruct as run
+
+    result = run(
+        video,
+        out=out,
+        model=model,
+        masking=masking,
+        mask_ratio=mask_ratio,
+        regions=[name.strip() for name in regions.split(",") if name.strip()],
+        windows=windows,
+        precropped=precropped,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    announce(result)
+
+
+@app.command()
 def models() -> None:
     """List the models: size, where the weights are, licence."""
     from openmarlin.jobs.models import models as run

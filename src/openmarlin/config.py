@@ -57,3 +57,15 @@ class PrepareSettings(Settings):
     max_frames: int = Field(300, ge=1)
     min_face_px: float = Field(64, ge=0)
     limit_seconds: float | None = Field(None, gt=0)
+
+
+class ReconstructSettings(Settings):
+    """What is reconstructed. Equal settings, videos and models give equal numbers."""
+
+    model: str
+    masking: str = "fasking"
+    mask_ratio: float = Field(0.9, gt=0, lt=1)
+    regions: tuple[str, ...] = ()
+    windows: int = Field(4, ge=1, le=64)
+    precropped: bool = False
+    seed: int = Field(0, ge=0)
