@@ -1,0 +1,319 @@
+"""What frozen features know of a face; `python -m benchmarks.probes WINDOWS NAME=MODEL[,MODEL]...`.
+
+WINDOWS is what `benchmarks.probe_windows` made; models of one name differ in their seed, and their
+results are averaged. Everything is split by group of faces (real or fake: by source), and every
+number comes with the interval in which 95 % of 1,000 bootstrap resamples of those groups lie.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.common import console, save
+from openmarlin.model.encoder import Encoder
+from openmarlin.model.inference import EncoderRunner
+from openmarlin.model.weights import load
+from openmarlin.model.zoo import PRESETS
+
+Array = NDArray[Any]
+N_POSE = 3
+LEAST_SPREAD = 0.02  # of a target over windows; what hardly varies is not regressed
+RESAMPLES = 1000
+TINY_WIDTH = PRESETS["tiny"].width
+ALPHAS = np.logspace(0, 5, 11)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What `benchmarks.probe_windows` wrote."""
+
+    pixels: Array
+    mesh: Array
+    movement: Array
+    table: pd.DataFrame
+
+    @classmethod
+    def read(cls, folder: Path) -> Windows:
+        table = pd.read_parquet(folder / "table.parquet")
+        return cls(
+            np.load(folder / "windows.npy", mmap_mode="r")[: len(table)],
+            np.load(folder / "mesh.npy"),
+            np.load(folder / "movement.npy"),
+            table,
+        )
+
+    @property
+    def training(self) -> Array:
+        """Real windows of groups that pre-training saw as well: probes are fitted to them."""
+        return (self.table.kind == "real").to_numpy() & ~self.table.held_out.to_numpy()
+
+    @property
+    def testing(self) -> Array:
+        """Real windows of held-out groups."""
+        return (self.table.kind == "real").to_numpy() & self.table.held_out.to_numpy()
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value for every group, or sums that make one, and how they become a number."""
+
+    groups: dict[str, Array]
+    number: Callable[[Array], float]
+
+    def interval(self) -> tuple[float, float, float]:
+        """The number, and the 2.5th and 97.5th percentile of its bootstrap over groups."""
+        parts = np.stack(list(self.groups.values()))
+        rng = np.random.default_rng(0)
+        counts = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), RESAMPLES)
+        drawn = [self.number(np.repeat(parts, count, axis=0)) for count in counts]
+        low, high = np.nanpercentile(drawn, [2.5, 97.5])
+        return self.number(parts), float(low), float(high)
+
+
+# Features
+
+
+def encode(encoder: Encoder, windows: Windows) -> Array:
+    """(W, D) float32."""
+    runner, size = EncoderRunner(encoder), encoder.config.image_size
+    batches = []
+    for start in range(0, len(windows.pixels), 8):
+        clips = np.asarray(windows.pixels[start : start + 8])
+        if size != clips.shape[2]:
+            frames = clips.reshape(-1, *clips.shape[2:])
+            small = [cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in frames]
+            clips = np.stack(small).reshape(*clips.shape[:2], size, size, 3)
+        batches.append(runner(clips))
+    return np.concatenate(batches)
+
+
+def pixels(windows: Windows) -> Array:
+    """Every second frame, 28 x 28 and grey: as many principal components as an embedding has."""
+    grey = np.stack(
+        [
+            [cv2.cvtColor(cv2.resize(f, (28, 28), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+             for f in clip[::2]]
+            for clip in windows.pixels
+        ]
+    )  # fmt: skip
+    return principal(grey.reshape(len(grey), -1).astype(np.float32), windows)
+
+
+def landmarks(windows: Windows) -> Array:
+    """Mean and deviation over time of mesh points and blendshapes: what a geometric method sees."""
+    values = np.concatenate(
+        [windows.mesh.reshape(*windows.mesh.shape[:2], -1) / 224, windows.movement], axis=2
+    )
+    with np.errstate(invalid="ignore"):
+        both = [np.nanmean(values, axis=1), np.nanstd(values, axis=1)]
+    return principal(np.nan_to_num(np.concatenate(both, axis=1)), windows)
+
+
+def principal(values: Array, windows: Windows) -> Array:
+    """Principal components of the training windows."""
+    return np.asarray(
+        PCA(TINY_WIDTH, random_state=0).fit(values[windows.training]).transform(values)
+    )
+
+
+# Probes: features, windows -> what every group contributes
+
+
+def movement(features: Array, windows: Windows, columns: slice, what: str) -> Score:
+    """R² of ridge regression of mean or spread over a window, averaged over targets that vary."""
+    values = windows.movement[:, :, columns]
+    with np.errstate(invalid="ignore"), np.testing.suppress_warnings() as quiet:
+        quiet.filter(RuntimeWarning)
+        target = np.nanmean(values, axis=1) if what == "mean" else np.nanstd(values, axis=1)
+    seen = np.isfinite(target).all(axis=1)
+    train, test = windows.training & seen, windows.testing & seen
+    target = target[
+        :, target[train].std(axis=0) > (LEAST_SPREAD if what == "mean" else LEAST_SPREAD / 2)
+    ]
+    ridge = make_pipeline(StandardScaler(), RidgeCV(ALPHAS))
+    error = (ridge.fit(features[train], target[train]).predict(features[test]) - target[test]) ** 2
+    groups = windows.table.group.to_numpy()[test]
+    sums = {
+        group: np.stack(
+            [
+                error[groups == group].sum(axis=0),
+                target[test][groups == group].sum(axis=0),
+                (target[test][groups == group] ** 2).sum(axis=0),
+                np.full(target.shape[1], (groups == group).sum()),
+            ]
+        )
+        for group in np.unique(groups)
+    }
+    return Score(sums, _r2)
+
+
+def _r2(parts: Array) -> float:
+    error, total, squares, count = parts.sum(axis=0)
+    return float(np.mean(1 - error / (squares - total**2 / count)))
+
+
+def identity(features: Array, windows: Windows) -> dict[str, Score]:
+    """Whether windows of other clips of the same group are nearer than those of other groups."""
+    test, table = windows.testing, windows.table
+    scaler = StandardScaler().fit(features[windows.training])
+    scaled = scaler.transform(features[test])
+    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
+    near = scaled @ scaled.T
+    groups, clips = table.group.to_numpy()[test], table.clip.to_numpy()[test]
+    other = clips[:, None] != clips[None]
+    same = groups[:, None] == groups[None]
+    auc: dict[str, list[float]] = {}
+    first: dict[str, list[float]] = {}
+    for i in range(len(near)):
+        positives, negatives = near[i][other[i] & same[i]], near[i][~same[i]]
+        if len(positives):
+            wins = (positives[:, None] > negatives).mean() + (
+                positives[:, None] == negatives
+            ).mean() / 2
+            auc.setdefault(groups[i], []).append(float(wins))
+            first.setdefault(groups[i], []).append(float(positives.max() > negatives.max()))
+    return {"auc": _mean_of_groups(auc), "recall@1": _mean_of_groups(first)}
+
+
+def _mean_of_groups(values: dict[str, list[float]]) -> Score:
+    parts = {group: np.array([np.mean(some)]) for group, some in values.items()}
+    return Score(parts, lambda drawn: float(drawn.mean()))
+
+
+def fakes(features: Array, windows: Windows) -> Score:
+    """AUC of real against generated or swapped; no source is on both sides."""
+    table = windows.table
+    chosen = windows.testing | (table.kind != "real").to_numpy()
+    fake = (table.kind != "real").to_numpy()[chosen]
+    sources = table.source.to_numpy()[chosen]
+    scores = cross_val_predict(
+        _classifier(),
+        features[chosen],
+        fake,
+        groups=sources,
+        cv=GroupKFold(5),
+        method="decision_function",
+    )
+    parts = {
+        source: np.array([(scores[sources == source], fake[sources == source])], dtype=object)
+        for source in np.unique(sources)
+    }
+
+    def auc(drawn: Array) -> float:
+        score = np.concatenate([part[0][0] for part in drawn]).astype(float)
+        label = np.concatenate([part[0][1] for part in drawn]).astype(bool)
+        ranks = pd.Series(score).rank().to_numpy()
+        n, m = label.sum(), (~label).sum()
+        return float((ranks[label].sum() - n * (n + 1) / 2) / (n * m)) if n and m else np.nan
+
+    return Score(parts, auc)
+
+
+def emotions(features: Array, windows: Windows) -> Score:
+    """Accuracy over the labelled windows, one group left out at a time."""
+    labelled = (windows.table.emotion != "").to_numpy() & (windows.table.kind == "real").to_numpy()
+    label = windows.table.emotion.to_numpy()[labelled]
+    groups = windows.table.group.to_numpy()[labelled]
+    cv = GroupKFold(len(np.unique(groups)))
+    found = cross_val_predict(_classifier(), features[labelled], label, groups=groups, cv=cv)
+    right: dict[str, list[float]] = {}
+    for group, hit in zip(groups, found == label, strict=True):
+        right.setdefault(group, []).append(float(hit))
+    return _mean_of_groups(right)
+
+
+def _classifier() -> Any:
+    logistic = LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000)
+    return make_pipeline(StandardScaler(), logistic)
+
+
+def probe(features: Array, windows: Windows) -> dict[str, Score]:
+    """All of them."""
+    shapes, pose = slice(0, -N_POSE), slice(-N_POSE, None)
+    same = identity(features, windows)
+    return {
+        "movement, mean (R²)": movement(features, windows, shapes, "mean"),
+        "movement, spread (R²)": movement(features, windows, shapes, "spread"),
+        "head pose, mean (R²)": movement(features, windows, pose, "mean"),
+        "identity (AUC)": same["auc"],
+        "identity (recall@1)": same["recall@1"],
+        "real or fake (AUC)": fakes(features, windows),
+        "emotion (accuracy)": emotions(features, windows),
+    }
+
+
+def run(windows: Windows, models: dict[str, list[str]]) -> dict[str, dict[str, list[float]]]:
+    """Contender -> probe -> number, low and high; means over the models of a name."""
+    untrained = [Encoder(PRESETS["tiny"], torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    contenders: dict[str, Callable[[], list[Array]]] = {
+        "raw pixels, PCA": lambda: [pixels(windows)],
+        "mesh and blendshapes, PCA": lambda: [landmarks(windows)],
+        "random initialisation": lambda: [encode(encoder, windows) for encoder in untrained],
+    }
+    for name, paths in models.items():
+        contenders[name] = lambda paths=paths: [encode(load(p, "encoder"), windows) for p in paths]
+    results: dict[str, dict[str, list[float]]] = {}
+    for name, make in contenders.items():
+        seeds = [
+            {key: score.interval() for key, score in probe(features, windows).items()}
+            for features in make()
+        ]
+        results[name] = {key: np.mean([s[key] for s in seeds], axis=0).tolist() for key in seeds[0]}
+        console.print(
+            name, {key: [round(v, 3) for v in value] for key, value in results[name].items()}
+        )
+    return results
+
+
+def show(results: dict[str, dict[str, list[float]]]) -> None:
+    names = next(iter(results.values()))
+    table = Table("", *names, title="Frozen features")
+    for contender, row in results.items():
+        table.add_row(
+            contender, *(f"{n:.2f} [{low:.2f}, {high:.2f}]" for n, low, high in row.values())
+        )
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("windows", type=Path)
+    parser.add_argument("models", nargs="*", metavar="NAME=MODEL[,MODEL]")
+    args = parser.parse_args()
+    models = {name: paths.split(",") for name, _, paths in (m.partition("=") for m in args.models)}
+    windows = Windows.read(args.windows)
+    results = run(windows, models)
+    show(results)
+    counts = {
+        "training windows": int(windows.training.sum()),
+        "held-out windows": int(windows.testing.sum()),
+        "held-out groups": int(windows.table.group[windows.testing].nunique()),
+        "fake windows": int((windows.table.kind != "real").sum()),
+        "emotion windows": int(
+            ((windows.table.emotion != "") & (windows.table.kind == "real")).sum()
+        ),
+    }
+    save(
+        "probes",
+        {"counts": counts, "seeds": {k: len(v) for k, v in models.items()}, "rows": results},
+    )
+
+
+if __name__ == "__main__":
+    main()
