@@ -92,11 +92,36 @@ def memory_lines(results: dict[str, Any]) -> Iterator[str]:
     yield f"\nTen times the length: {results['growth']:+.1%}.\n"
 
 
+def pretrain_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### A training step\n"
+    yield machine_line(results) + "\n"
+    yield head(
+        f"ViT-{results['preset']}, {results['batch']} clips, {results['threads']} threads",
+        "clips a second",
+        "× reference",
+        "peak memory, GB",
+    )
+    for row in results["rows"]:
+        yield rows(
+            row["name"],
+            f"{row['clips_per_s']:.2f}",
+            f"{row['times_reference']:.2f}",
+            f"{row['peak_memory_gb']:.1f}",
+        )
+    yield f"\nMedians of {results['rounds']} rounds. Where the time goes:\n"
+    profiles = results["profiles"]
+    yield head("share of a step", *profiles)
+    for group in next(iter(profiles.values())):
+        yield rows(group, *(f"{profile[group]:.0%}" for profile in profiles.values()))
+    yield ""
+
+
 SECTIONS = {
     "encoder": encoder_lines,
     "accuracy": accuracy_lines,
     "end_to_end": end_to_end_lines,
     "memory": memory_lines,
+    "pretrain": pretrain_lines,
 }
 
 
