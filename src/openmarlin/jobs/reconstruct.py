@@ -118,7 +118,7 @@ def reconstruct(
     config = autoencoder.config
     _mask(config, None, settings, 0)  # what is impossible shows before the video is read
     landmarker = Landmarker()
-    asked = ExtractSettings(precropped=precropped)
+    asked = ExtractSettings(precropped=precropped, stride=config.frames)
     reader = ClipReader(Path(video), asked, landmarker, config.image_size, config.frames)
     done = [
         _reconstruct(autoencoder, clip, clip_labels(clip, landmarker), settings)
