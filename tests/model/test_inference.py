@@ -194,7 +194,15 @@ def test_cubes_are_bytes_in_token_order() -> None:
     np.testing.assert_array_equal(cubes[1, (t * 4 + h) * 4 + w], cube.ravel())
 
 
-def test_the_graph_takes_any_number_of_clips() -> None:
+def test_the_graph_is_of_one_clip_and_gives_float32() -> None:
     graph = build_graph(make_encoder(), "bf16")
-    assert graph.input(0).partial_shape[0].is_dynamic
+    tokens, width = SMALL.n_tokens, SMALL.width
+    assert list(graph.input(0).shape) == [1, tokens, SMALL.cube_values]
+    assert [list(output.shape) for output in graph.outputs] == [[1, width], [1, tokens, width]]
     assert [str(output.element_type) for output in graph.outputs] == ["<Type: 'float32'>"] * 2
+
+
+def test_a_lone_clip_among_other_work_gives_the_same_features() -> None:
+    encoder, clips = make_encoder(), make_clips(1)
+    alone, shared = (EncoderRunner(encoder, "fp32", "openvino", shared=s) for s in (False, True))
+    np.testing.assert_allclose(alone(clips), shared(clips), rtol=1e-5, atol=1e-6)

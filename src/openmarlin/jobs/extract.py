@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -29,7 +30,7 @@ from openmarlin.data.run_folder import REPORT_FILE, RunFolder
 from openmarlin.data.thumbs import ThumbKeeper, WindowThumb, make_thumb
 from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.model.inference import EncoderRunner
+from openmarlin.model.inference import EncoderRunner, choose
 from openmarlin.model.weights import load, weights_sha256
 from openmarlin.report.html import write_report
 
@@ -168,8 +169,19 @@ class _Encoder:
         self.config = module.config
         self.dim = self.config.width
         self.sha256 = weights_sha256(module)
-        self.run = EncoderRunner(module, precision=settings.precision, backend=settings.backend)
+        engine = settings.precision, settings.backend
+        choose(
+            *engine, next(module.parameters()).device
+        )  # what cannot be is refused before anything is read
+        starter = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._runner = starter.submit(EncoderRunner, module, *engine, shared=True)
+        starter.shutdown(wait=False)
         self.landmarker = None if settings.precropped else _landmarker()
+
+    @property
+    def run(self) -> EncoderRunner:
+        """Compiling it takes a second, in which the first video is being read already."""
+        return self._runner.result()
 
     def __call__(
         self, pixels: NDArray[np.uint8]

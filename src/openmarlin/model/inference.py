@@ -35,6 +35,7 @@ class EncoderRunner:
         precision: `fp32`, `bf16`, or `auto`: see `choose`.
         backend: `torch`, `openvino`, or `auto`.
         threads: CPU threads a call may use; None for the engine's own choice.
+        shared: other work keeps the cores busy, so a lone clip is content with one of them.
 
     Attributes:
         precision: what runs: `fp32` or `bf16`.
@@ -51,14 +52,19 @@ class EncoderRunner:
         precision: str = "auto",
         backend: str = "auto",
         threads: int | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         if threads is not None and threads < 1:
             raise ModelError(f"threads must be at least 1, not {threads}")
         self.config = encoder.config
         device = next(encoder.parameters()).device
         self.precision, self.backend, self.reason = choose(precision, backend, device)
-        start = _start_openvino if self.backend == "openvino" else _start_torch
-        self._run = start(encoder, self.precision, threads)
+        self._run = (
+            _start_openvino(encoder, self.precision, threads, shared)
+            if self.backend == "openvino"
+            else _start_torch(encoder, self.precision, threads)
+        )
 
     @overload
     def __call__(self, clips: Pixels, tokens: Literal[False] = False) -> Floats: ...
@@ -127,7 +133,7 @@ _Run = Callable[[Pixels, bool], tuple[Floats, Floats]]
 """Clips, whether tokens are wanted -> features, and tokens (unspecified when not wanted)."""
 
 
-def _start_openvino(encoder: Encoder, precision: str, threads: int | None) -> _Run:
+def _start_openvino(encoder: Encoder, precision: str, threads: int | None, shared: bool) -> _Run:
     import openvino as ov
 
     from openmarlin.model.openvino_graph import build_graph, to_cubes
@@ -146,7 +152,8 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None) -> _R
         }
         return ov.AsyncInferQueue(core.compile_model(graph, "CPU", settings))
 
-    for_one, for_more = engine("LATENCY"), engine("THROUGHPUT")
+    for_more = engine("THROUGHPUT")
+    for_one = for_more if shared else engine("LATENCY")
 
     def run(clips: Pixels, tokens: bool) -> tuple[Floats, Floats]:
         """All cores on a lone clip; otherwise clips side by side, which wastes less on waiting."""

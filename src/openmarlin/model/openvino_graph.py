@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 import openvino as ov
-import torch
 from numpy.typing import NDArray
 from openvino import opset13 as op
 from torch import Tensor, nn
@@ -32,20 +31,26 @@ def to_cubes(clips: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]
 
 
 def build_graph(encoder: Encoder, precision: str) -> Any:
-    """The graph `cubes uint8 (B, N, P) -> features (B, D), tokens (B, N, D)`, for any B.
+    """The graph of one clip: `cubes uint8 (1, N, P) -> features (1, D), tokens (1, N, D)`.
+
+    One clip and no free dimension: kernels are chosen for the shapes, and clips share no work
+    anyway. Inside, tokens are a matrix (N, D): with three dimensions OpenVINO changes the layout
+    back and forth at every addition.
 
     Args:
         encoder: where the weights are from.
         precision: `fp32` or `bf16`, what it will be compiled for.
     """
     config = encoder.config
-    cubes = op.parameter(ov.PartialShape([-1, config.n_tokens, config.cube_values]), np.uint8)
-    x = _embedding(op.convert(cubes, "f32"), encoder, precision)
-    x = op.add(x, _constant(encoder.pos_embedding.emb))
+    N, P, D = config.n_tokens, config.cube_values, config.width
+    cubes = op.parameter([1, N, P], np.uint8)
+    x = _embedding(op.convert(_reshape(cubes, N, P), "f32"), encoder, precision)
+    x = op.add(x, _constant(encoder.pos_embedding.emb[0]))
     for block in encoder.blocks:
         x = _block(x, cast(Block, block))
-    features = _layer_norm(op.reduce_mean(x, _ints(1), keep_dims=False), encoder.norm)
-    return ov.Model([features, _layer_norm(x, encoder.norm)], [cubes], "encoder")
+    features = _layer_norm(op.reduce_mean(x, _ints(0), keep_dims=True), encoder.norm)
+    tokens = _reshape(_layer_norm(x, encoder.norm), 1, N, D)
+    return ov.Model([features, tokens], [cubes], "encoder")
 
 
 def _embedding(x: Any, encoder: Encoder, precision: str) -> Any:
@@ -73,19 +78,26 @@ def _block(x: Any, block: Block) -> Any:
 
 
 def _attention(x: Any, attention: Attention) -> Any:
-    """Spelt out, not as one operation: OpenVINO fuses this form with fewer transpositions."""
+    """Spelt out, with q, k and v apart: OpenVINO makes one kernel of it, transpositions included.
+
+    The scale is in the weight of q; a power of two for heads of 64, so bf16 loses nothing by it.
+    """
     D, heads = attention.proj.in_features, attention.heads
-    bias = torch.cat([attention.q_bias, torch.zeros_like(attention.q_bias), attention.v_bias])
-    qkv = op.reshape(
-        _linear(x, attention.qkv.weight, bias), _ints(0, 0, 3, heads, D // heads), special_zero=True
-    )
-    qkv = op.split(op.transpose(qkv, _ints(2, 0, 3, 1, 4)), op.constant(np.int64(0)), 3)
-    q, k, v = (op.squeeze(part, _ints(0)) for part in qkv.outputs())
-    scale = op.constant(np.float32((D // heads) ** -0.5))
-    scores = op.multiply(op.matmul(q, k, transpose_a=False, transpose_b=True), scale)
-    mixed = op.matmul(op.softmax(scores, -1), v, transpose_a=False, transpose_b=False)
-    joined = op.reshape(op.transpose(mixed, _ints(0, 2, 1, 3)), _ints(0, 0, D), special_zero=True)
+    scale = (D // heads) ** -0.5
+    wq, wk, wv = attention.qkv.weight.chunk(3)
+    q = _heads(_linear(x, wq * scale, attention.q_bias * scale), heads)
+    k = _heads(op.matmul(x, _constant(wk), transpose_a=False, transpose_b=True), heads)
+    v = _heads(_linear(x, wv, attention.v_bias), heads)
+    weights = op.softmax(op.matmul(q, k, transpose_a=False, transpose_b=True), -1)
+    mixed = op.matmul(weights, v, transpose_a=False, transpose_b=False)
+    joined = _reshape(op.transpose(mixed, _ints(0, 2, 1, 3)), -1, D)
     return _linear(joined, attention.proj.weight, attention.proj.bias)
+
+
+def _heads(x: Any, heads: int) -> Any:
+    """(N, D) -> (1, heads, N, D / heads)."""
+    N, D = x.get_output_shape(0)
+    return op.transpose(_reshape(x, 1, N, heads, D // heads), _ints(0, 2, 1, 3))
 
 
 def _linear(x: Any, weight: Tensor, bias: Tensor | None) -> Any:
@@ -101,6 +113,10 @@ def _layer_norm(x: Any, norm: nn.LayerNorm) -> Any:
 def _constant(tensor: Tensor | None) -> Any:
     assert tensor is not None, "every layer but qkv has a bias"
     return op.constant(tensor.detach().cpu().float().numpy())
+
+
+def _reshape(x: Any, *shape: int) -> Any:
+    return op.reshape(x, _ints(*shape), special_zero=False)
 
 
 def _ints(*values: int) -> Any:
