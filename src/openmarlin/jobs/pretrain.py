@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -169,16 +169,16 @@ class _Run:
                     RunLog(folder.path, self.done, self.schedule.steps, progress=progress)
                 )
             self._introduce()
-            self._train()
+            batches = stack.enter_context(closing(self._batches()))
+            self._train(batches)
             newest = self.checkpoints.newest()
             published = newest.model if newest is not None else None
             if folder is not None and newest is not None and self.done == self.schedule.steps:
                 published = folder.publish(newest.model)
         return Pretraining(self.asked.out, published, self.done, self.schedule.steps, self.val_rec)
 
-    def _train(self) -> None:
+    def _train(self, batches: Iterator[Batch]) -> None:
         asked, total = self.asked, self.schedule.steps
-        batches = self._batches(range(self.done, total))
         pace = Pace(self.effective_batch)
         while self.done < total:
             with pace.waiting():
@@ -239,8 +239,8 @@ class _Run:
         own = max(1, asked.val_clips // engine.world)
         keys: list[Key] = [(0, engine.rank * own + i) for i in range(own)]
         batches = [keys[start : start + asked.batch] for start in range(0, own, asked.batch)]
-        loaded = engine.load(self.held_out, batches, asked.workers)
-        found: Validation = self.trainer.validate(loaded, asked.pictures)
+        with closing(engine.load(self.held_out, batches, asked.workers)) as loaded:
+            found: Validation = self.trainer.validate(loaded, asked.pictures)
         self.val_rec, self.validated = found.rec, self.done
         if not math.isfinite(found.rec):
             raise TrainingError(
@@ -272,11 +272,11 @@ class _Run:
         self.saved = self.done
         self.engine.barrier()
 
-    def _batches(self, steps: range) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch, None, None]:
         asked, engine = self.asked, self.engine
         batches = StepBatches(
             self.stream,
-            steps,
+            range(self.done, self.schedule.steps),
             batch=asked.batch,
             accumulate=asked.accumulate,
             rank=engine.rank,

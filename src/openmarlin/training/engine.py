@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -38,6 +38,7 @@ except ImportError:  # Windows
 
 Tensors = dict[str, Tensor]
 
+_GRACE_S = 60
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, beside "step"
 
 
@@ -254,7 +255,7 @@ class Engine:
 
     def load(
         self, dataset: Dataset[Any], batches: Iterable[list[Any]], workers: int | None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Batches on the device, prepared by worker processes while the device computes.
 
         Raises:
@@ -270,19 +271,18 @@ class Engine:
             worker_init_fn=_start_worker if count else None,
         )
         batches_here = iter(loader)
-        while True:
-            try:
-                batch = next(batches_here)
-            except StopIteration:
-                return
-            except OpenMarlinError as error:
-                raise type(error)(_own_words(error)) from None
-            yield {
-                name: value.to(self.device, non_blocking=on_gpu)
-                if isinstance(value, Tensor)
-                else value
-                for name, value in batch.items()
-            }
+        try:
+            for batch in batches_here:
+                yield {
+                    name: value.to(self.device, non_blocking=on_gpu)
+                    if isinstance(value, Tensor)
+                    else value
+                    for name, value in batch.items()
+                }
+        except OpenMarlinError as error:
+            raise type(error)(_own_words(error)) from None
+        finally:  # now, not when nobody remembers the iterator: workers take their time for signals
+            getattr(batches_here, "_shutdown_workers", lambda: None)()
 
 
 def _choose_precision(asked: str, accelerator: str) -> tuple[str, str]:
@@ -363,8 +363,9 @@ def _count_workers(processes: int) -> int:
 
 
 def _start_worker(_: int) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):  # sent to all processes: who trains decides
-        signal.signal(number, signal.SIG_IGN)
+    # Signals may be sent to all processes: who trains then saves, and no loader may end before.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_S))
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
