@@ -10,14 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from openmarlin.files import atomic
 from openmarlin.report import plots, words
 from openmarlin.report.overview import MAX_FACES, Overview, Thumb, survey
 from openmarlin.report.stats import face_similarity, principal_plane
 from openmarlin.report.strips import spread
+from openmarlin.report.template import write_page
 
 MAX_SIMILAR = 24  # faces in the similarity matrix
 MAX_FAILURES = 200
@@ -51,23 +50,7 @@ def write_report(
         thumbs: crops of some windows, any order; faces without any show their timeline alone.
         failures: (video, reason) of what could not be read, or only in part.
     """
-    path = Path(path)
-    page = _environment().get_template("extract.html").render(_context(features, thumbs, failures))
-    with atomic(path) as part:
-        part.write_text(page, encoding="utf-8", errors="backslashreplace")
-    return path
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("openmarlin.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plural"] = words.count
-    return environment
+    return write_page(Path(path), "extract.html", _context(features, thumbs, failures))
 
 
 def _context(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
 
 from openmarlin.report.stats import Plane
 
@@ -34,6 +35,13 @@ _INK = "#010203"  # stand-in for the colour of text
 _POSITIVE, _NEGATIVE = "#3b82c4", "#e07b39"
 _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
 _VECTOR_POINTS = 1500  # beyond it points are drawn as one image
+_CURVE_POINTS = 500
+_FEW_POINTS = 40  # are marked one by one
+_DASHES = ("-", "--", ":", "-.")
+
+Values = npt.NDArray[np.float64]
+Curve = tuple[Values, Values]
+"""Steps (n,) and values (n,)."""
 
 
 def face_colours(count: int) -> list[str]:
@@ -123,6 +131,51 @@ def similarity_svg(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return _svg(figure, "similarity")
+
+
+def curves_svg(
+    curves: Mapping[str, Curve], name: str, *, logarithmic: bool = False, share: bool = False
+) -> str:
+    """Values over steps, a line each; long ones as means of neighbours.
+
+    Args:
+        curves: label -> steps (n,) and values (n,); what is not finite is left out.
+        name: keeps the ids of several pictures on one page apart.
+        logarithmic: where all values are positive.
+        share: the values are parts of a whole, shown from 0 to 100 %.
+    """
+    figure, axes = _figure(4.4, 2.9)
+    for number, (label, (steps, values)) in enumerate(curves.items()):
+        finite = np.isfinite(values)
+        x, y = _thinned(steps[finite], values[finite])
+        marker = "o" if len(x) <= _FEW_POINTS else ""
+        style: Any = {"color": _PALETTE[number], "linestyle": _DASHES[number], "markersize": 3.5}
+        axes.plot(x, y, linewidth=1.4, marker=marker, markeredgewidth=0, label=label, **style)
+    if logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    if share:
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.tick_params(which="minor", colors=_INK, labelsize=7, width=0.4, length=2)
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.grid(color=_INK, alpha=0.1, linewidth=0.6)
+    axes.set_axisbelow(True)
+    if len(curves) > 1:
+        axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=2.2)
+    return _svg(figure, name)
+
+
+def _thinned(x: Values, y: Values) -> Curve:
+    """At most `_CURVE_POINTS` points, means of as many neighbours each."""
+    size = -(-len(x) // _CURVE_POINTS)
+    if size <= 1:
+        return x, y
+    starts = np.arange(0, len(x), size)
+    counts = np.diff(np.append(starts, len(x)))
+    return np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
 
 
 def _cosine(value: float) -> str:

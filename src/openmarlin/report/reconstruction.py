@@ -85,6 +85,21 @@ def draw_reconstructions(
         part.write_bytes(png.tobytes())
 
 
+def cut_reconstructions(picture: Image, size: int) -> list[tuple[Image, Image, Image]]:
+    """The strips in a picture of `draw_reconstructions`: original, masked, reconstructed.
+
+    Args:
+        picture: (height, width, 3).
+        size: of a frame, pixels.
+
+    Returns:
+        A triple a clip, each strip (size, width, 3).
+    """
+    tops = range(0, len(picture) - 3 * size + 1, 3 * size + _GAP_PX)
+    strips = [np.split(picture[top : top + 3 * size], 3) for top in tops]
+    return [(original, masked, made) for original, masked, made in strips]
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A clip to show: a line on it, and its original, masked and reconstructed video."""

@@ -6,6 +6,7 @@ metrics.jsonl, log.txt, tensorboard/    see `openmarlin.training.log`
 checkpoints/        see `openmarlin.training.checkpoint`
 pictures/           held-out clips as they are reconstructed
 model/              the model, when the run has ended
+report.html         see `openmarlin.report.pretrain`
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ except ImportError:  # Windows: nobody watches for two runs in one folder
     fcntl = None  # type: ignore[assignment]
 
 CONFIG_FILE, ENVIRONMENT_FILE, NON_FINITE_FILE = "config.yaml", "environment.json", "nonfinite.json"
-MODEL, PICTURES = "model", "pictures"
+MODEL, PICTURES, REPORT_FILE = "model", "pictures", "report.html"
 _LOCK = ".lock"
 _OURS = (
     CONFIG_FILE,
@@ -49,7 +50,7 @@ _OURS = (
     PICTURES,
     checkpoint.FOLDER,
     *log.FILES,
-    "report.html",
+    REPORT_FILE,
 )
 _PACKAGES = ("openmarlin", "torch", "lightning-fabric", "numpy", "opencv-python-headless")
 
