@@ -19,6 +19,7 @@ from openmarlin.data.store import Store
 from openmarlin.errors import InputError, TrainingError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.weights import load
+from openmarlin.report.pretrain import write_run_report
 from openmarlin.report.reconstruction import draw_reconstructions
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine, Tensors, is_main_process
@@ -175,6 +176,8 @@ class _Run:
             published = newest.model if newest is not None else None
             if folder is not None and newest is not None and self.done == self.schedule.steps:
                 published = folder.publish(newest.model)
+            if folder is not None:
+                self._say(f"report: {write_run_report(folder.path)}")
         return Pretraining(self.asked.out, published, self.done, self.schedule.steps, self.val_rec)
 
     def _train(self, batches: Iterator[Batch]) -> None:
