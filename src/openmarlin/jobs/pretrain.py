@@ -210,11 +210,14 @@ class _Run:
                 content = {"step": self.done, "error": str(error), "ids": ids}
                 file = self.folder.write_json(NON_FINITE_FILE, content)
                 told += f"; {file} lists its clips"
-            raise TrainingError(
-                f"{told}; resume with a lower base_lr, with clip_grad=1, or with precision=fp32"
-            ) from None
+            raise TrainingError(f"{told}; {self._other_way()}") from None
         self.done += 1
         return losses
+
+    def _other_way(self) -> str:
+        newest = self.checkpoints.newest()
+        start = f"init={newest.model}, " if newest is not None else ""
+        return f"start a new run with {start}a lower base_lr, clip_grad=1 or precision=fp32"
 
     def _tell(self, losses: dict[str, float], pace: Pace) -> None:
         pace.steps += 1
@@ -247,8 +250,7 @@ class _Run:
         self.val_rec, self.validated = found.rec, self.done
         if not math.isfinite(found.rec):
             raise TrainingError(
-                f"after step {self.done} the validation loss is {found.rec}; resume from the "
-                f"checkpoint before it with clip_grad=1 or a lower base_lr"
+                f"after step {self.done} the validation loss is {found.rec}; {self._other_way()}"
             )
         if self.log is None or self.folder is None:
             return
