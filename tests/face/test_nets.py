@@ -75,15 +75,13 @@ def test_concurrent_calls_do_not_mix(landmarker: Landmarker) -> None:
             assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
 
 
-def test_reduced_precision_keeps_the_points(landmarker: Landmarker, frames) -> None:
-    """Whatever the CPU computes the mesh in, it stays within a tenth of a pixel of float32."""
+def test_several_meshes_at_once_are_those_of_single_crops(landmarker: Landmarker, frames) -> None:
     image = frames("single_face.mp4")[0]
-    crop = np.ascontiguousarray(image[82:338, 169:425])[None]
-    exact = nets_module._pictures(
-        nets_module._task("face_landmarks_detector.tflite"), (256, 256), 0, 255
-    )
-    points = nets_module.Net(nets_module.compile_model(exact, "f32"))(crop)[0]
-    assert np.abs(points - landmarker.nets.mesh(crop)[0]).mean() < 0.1
+    crops = np.stack([image[82:338, 169:425], image[60:316, 180:436]])
+    both, single = landmarker.nets.mesh(crops), [landmarker.nets.mesh(crop[None]) for crop in crops]
+    for i, outputs in enumerate(single):
+        assert [output.shape[0] for output in outputs] == [1, 1, 1]
+        assert all(np.array_equal(a[i : i + 1], b) for a, b in zip(both, outputs, strict=True))
 
 
 def test_the_person_mask_covers_the_person(landmarker: Landmarker, frames) -> None:

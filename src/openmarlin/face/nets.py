@@ -3,9 +3,9 @@
 They ship inside the package (Google MediaPipe, Apache-2.0, see NOTICE), are checked against their
 sha256, and compiled the first time they are needed. Pictures go in as uint8; scaling to the range
 a network was trained on is part of its graph. Precisions are chosen for points that stay put
-(docs/faces.md has the numbers): the mesh runs in float16 where the CPU computes in it (0.03 px of
-a 256 px crop away from float32; bfloat16 would be 0.3 px), the detector and the person mask, which
-only have to be roughly right, in bfloat16. Elsewhere all of them run in float32.
+(docs/faces.md has the numbers): the mesh runs in float32 (in bfloat16 its points would move by
+0.3 px of a 256 px crop), the detector and the person mask, which only have to be roughly right, in
+bfloat16 where the CPU computes in it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ class Net:
     """A compiled network that any number of threads may call at once.
 
     An idle infer request is taken from a pool for every call, so concurrent calls never share
-    buffers and sequential calls never allocate new ones.
+    buffers and sequential calls never allocate new ones. A network made for one picture is run on
+    the pictures of a batch one after the other.
     """
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self._compiled = compiled
+        self._any_batch = compiled.input(0).partial_shape.is_dynamic
         self._idle: list[ov.InferRequest] = []  # list.append and pop are atomic
 
     def __call__(self, x: NDArray[Any]) -> list[NDArray[np.float32]]:
@@ -59,10 +61,13 @@ class Net:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
-        request.infer([np.ascontiguousarray(x)], share_inputs=True)
-        outputs = [np.array(tensor.data, dtype=np.float32) for tensor in request.output_tensors]
+        x = np.ascontiguousarray(x)
+        parts = []
+        for part in [x] if self._any_batch else np.split(x, len(x)):
+            request.infer([part], share_inputs=True)
+            parts.append([np.array(t.data, dtype=np.float32) for t in request.output_tensors])
         self._idle.append(request)
-        return outputs
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
 class FaceNets:
@@ -92,10 +97,15 @@ class FaceNets:
 
     @property
     def mesh(self) -> Net:
-        """Face crops (B, 256, 256, 3) -> points (B, 1, 1, 1434), presence logit (B, 1, 1, 1), _."""
+        """Face crops (B, 256, 256, 3) -> points (B, 1, 1, 1434), presence logit (B, 1, 1, 1), _.
+
+        One crop at a time: kernels made for one shape are quicker, and it stays in the cache.
+        """
         side = (MESH_PX, MESH_PX)
         return self._get(
-            "mesh", lambda: _pictures(_task("face_landmarks_detector.tflite"), side, 0, 255), "f16"
+            "mesh",
+            lambda: _pictures(_task("face_landmarks_detector.tflite"), side, 0, 255, batch=1),
+            "f32",
         )
 
     @property
@@ -120,17 +130,16 @@ def compile_model(model: ov.Model, precision: str = "f32", threads: int = 1) -> 
     """Compile for the CPU: `threads` a call, as many calls side by side as cores allow.
 
     Args:
-        precision: "f32", or "f16" / "bf16" to use them where the CPU computes in them.
+        precision: "f32", or "bf16" to use it where the CPU computes in it.
     """
     core = _core()
     offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    wanted = {"f16": "FP16", "bf16": "BF16"}.get(precision)
     streams = max(1, (os.cpu_count() or 1) // threads)  # OpenVINO keeps it to usable cores
     return core.compile_model(
         model,
         "CPU",
         {
-            "INFERENCE_PRECISION_HINT": precision if wanted in offered else "f32",
+            "INFERENCE_PRECISION_HINT": precision if precision.upper() in offered else "f32",
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": streams * threads,
             # Pinned, the streams of several networks and of torch would crowd the same cores.
@@ -196,9 +205,11 @@ def _transposed_convolution(node: Any) -> list[ov.Output]:
     return [ops.add(ops.transpose(y, [0, 2, 3, 1]), bias).output(0)]
 
 
-def _pictures(model: ov.Model, size: tuple[int, int], mean: float, scale: float) -> ov.Model:
-    """Let a network take any batch of uint8 pictures and scale them as (x - mean) / scale."""
-    model.reshape([-1, *size, 3])
+def _pictures(
+    model: ov.Model, size: tuple[int, int], mean: float, scale: float, batch: int = -1
+) -> ov.Model:
+    """Let a network take uint8 pictures, any number, and scale them as (x - mean) / scale."""
+    model.reshape([batch, *size, 3])
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8)
     steps.input().preprocess().convert_element_type(ov.Type.f32).mean(mean).scale(scale)
