@@ -5,24 +5,22 @@ from __future__ import annotations
 import base64
 import math
 import re
-from dataclasses import dataclass
-from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from pages import Page, read
 
 from openmarlin.data.features import Features, WindowRow, rows_to_table
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.errors import InputError
-from openmarlin.report import html
 from openmarlin.report.html import write_report
 
 DIM = 6
 EVIL = "<script>alert(1)</script>&\"'`{{7*7}}.mp4"
-VOID = {"meta", "img", "input", "br", "link", "hr"}
 META: dict[str, Any] = {
     "model": {"name": "tiny", "trained": False, "licence": "CC BY-NC 4.0", "sha256": "ab" * 32},
     "precision": "bf16",
@@ -30,52 +28,6 @@ META: dict[str, Any] = {
     "settings": {"rate": 2, "limit_seconds": None, "align": False},
     "throughput": {"video_s": 83.2, "wall_s": 36.0, "times_real_time": 2.311},
 }
-
-
-@dataclass
-class Page:
-    """A parsed page: its text, the elements met, and that every element was closed."""
-
-    source: str
-    text: str
-    tags: list[tuple[str, dict[str, str | None]]]
-
-    def all(self, tag: str, css: str | None = None) -> list[dict[str, str | None]]:
-        found = [attrs for name, attrs in self.tags if name == tag]
-        return [a for a in found if css is None or css in (a.get("class") or "").split()]
-
-
-class Parser(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.text: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, tag
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)
-
-
-def read(path: Path) -> Page:
-    source = path.read_text(encoding="utf-8")
-    parser = Parser()
-    parser.feed(source)
-    parser.close()
-    assert parser.open == []
-    return Page(source, " ".join(" ".join(parser.text).split()), parser.tags)
 
 
 def row(video: str, window: int, face: int = 0, ok: bool = True, **values: Any) -> WindowRow:
@@ -319,5 +271,6 @@ def test_report_is_the_same_every_time(tmp_path: Path) -> None:
     assert report(tmp_path, rows, [thumb("a.mp4", 0)]).source == first
 
 
-def test_templates_are_found_in_the_package() -> None:
-    assert html._environment().get_template("extract.html")
+def test_templates_are_in_the_package() -> None:
+    folder = resources.files("openmarlin.report") / "templates"
+    assert (folder / "extract.html").is_file()

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from openmarlin.report.stats import Plane
 
@@ -153,12 +153,13 @@ def curves_svg(
         axes.plot(x, y, linewidth=1.4, marker=marker, markeredgewidth=0, label=label, **style)
     if logarithmic:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     if share:
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.tick_params(which="minor", colors=_INK, labelsize=7, width=0.4, length=2)
+    axes.tick_params(which="minor", length=0)
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(color=_INK, alpha=0.1, linewidth=0.6)

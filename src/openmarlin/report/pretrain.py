@@ -41,6 +41,7 @@ _GROUPS = {
     "rate": "samples",
     "data": "data and model",
     "w_adv": "objective",
+    "per_group": "optimisation",
     "batch": "optimisation",
     "accelerator": "machine",
     "val_share": "validation and files",
