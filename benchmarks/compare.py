@@ -1,0 +1,51 @@
+"""Does Fasking help, does the critic? `python -m benchmarks.compare STORE --out RUNS [--steps N]`.
+
+Pre-trains the same small model on the same clips in the same number of steps, with what MARLIN adds
+to VideoMAE and without, from two seeds each. Finished runs are left as they are and interrupted
+ones go on, so the command can be repeated. `benchmarks.probes` then says what the features know.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import console
+from openmarlin.jobs.pretrain import pretrain
+from openmarlin.training.run import CONFIG_FILE, MODEL
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "pretrain_tiny_cpu.yaml"
+IMAGE_SIZE = 112  # a quarter of the tokens
+CONTENDERS: dict[str, dict[str, Any]] = {
+    "fasking, critic": {"masking": "fasking"},
+    "fasking": {"masking": "fasking", "w_adv": 0},
+    "tube (VideoMAE)": {"masking": "tube", "w_adv": 0},
+    "random masking": {"masking": "random", "w_adv": 0},
+}
+SEEDS = (0, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=600)
+    args = parser.parse_args()
+    models: dict[str, list[str]] = {}
+    for seed in SEEDS:
+        for name, options in CONTENDERS.items():
+            run = args.out / f"{name.replace(' ', '_').replace(',', '')}-{seed}"
+            settings = {"epochs": None, "steps": args.steps, "seed": seed, **options}
+            settings |= {"data": args.store, "out": run, "shape": {"image_size": IMAGE_SIZE}}
+            settings |= {"val_every": args.steps, "save_every": 200}
+            if not (run / MODEL).is_dir():
+                resume = (run / CONFIG_FILE).is_file()
+                pretrain(RECIPE, settings, resume=resume, progress=True)
+            models.setdefault(name, []).append(str(run / MODEL))
+    told = " ".join(f'"{name}={",".join(paths)}"' for name, paths in models.items())
+    console.print(f"python -m benchmarks.probes WINDOWS {told}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
