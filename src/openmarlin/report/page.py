@@ -54,12 +54,23 @@ class Page:
         self._axes.add_patch(line)
 
     def text(
-        self, x: float, y: float, text: str, *, size: float, colour: str = INK, weight: str = ""
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float,
+        colour: str = INK,
+        weight: str = "",
+        room: float | None = None,
     ) -> None:
-        """A line that begins at x, on the base line y; its middle is left out if it is too long."""
+        """A line that begins at x, on the base line y.
+
+        Its middle is left out if it is longer than `room`, by default all there is on its right.
+        """
         label = self._axes.text(x, y, text, va="baseline", parse_math=False, clip_on=True)
         label.set(size=size * 72 / _DPI * 1.25, color=colour, weight=weight or "normal")
-        kept, room = len(text), self.width - x
+        kept, room = len(text), room or self.width - x
         with _quiet():
             while kept > 1 and label.get_window_extent(self._canvas.get_renderer()).width > room:
                 kept = min(kept - 1, int(0.98 * kept))

@@ -86,7 +86,8 @@ def contact_sheet(
             if margin:
                 page.frame(x + inset, y + inset, side - 2 * inset)
             x += side
-        page.text(x - 2 * side, y + side + 15, clip.title, size=8.5, colour=FAINT)
+        left, under = x - 2 * side, y + side + 15
+        page.text(left, under, clip.title, size=8.5, colour=FAINT, room=2 * side)
     page.legend()
     page.save(path)
 
