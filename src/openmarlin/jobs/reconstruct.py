@@ -311,8 +311,9 @@ def _write(
         line += "" if psnr is None else f": PSNR {psnr:.2f} dB on masked patches"
         shown.append(Shown(line, done.videos))
     settings, name = errors["settings"], errors["model"]["name"]
+    how = " + ".join([settings["masking"], *settings["regions"]])
     title = (
-        f"{Path(errors['video']).name}: {name}, {settings['masking']}, "
+        f"{Path(errors['video']).name}: {name}, {how}, "
         f"{errors['masked_tokens']:,} of {errors['tokens']:,} tokens masked"
     )
     strips_sheet(folder / PICTURE_FILE, shown, title=title, notes=errors["notes"])
@@ -325,14 +326,17 @@ def _write(
 def announce(result: Reconstructions) -> None:
     """Say in a few lines what came out and where to look."""
     errors = result.errors
-    for note in errors["notes"]:
-        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+    pasted, *warnings = errors["notes"]
+    for warning in warnings:
+        console.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
     overall, count = errors["overall"], len(errors["windows"])
-    psnr = "" if overall["psnr_db"] is None else f"PSNR {overall['psnr_db']:.2f} dB"
+    psnr = overall["psnr_db"]
+    told = "" if psnr is None else f", PSNR {psnr:.2f} dB on masked patches"
     console.print(
         f"{count} window{'' if count == 1 else 's'}, {errors['masked_tokens']:,} of "
-        f"{errors['tokens']:,} tokens masked, {psnr} on masked patches"
+        f"{errors['tokens']:,} tokens masked{told}"
     )
+    console.print(pasted, soft_wrap=True)
     if overall["regions"] is None:
         console.print("No face mesh was found, so errors are not told apart by region.")
     console.print(f"Look at {escape(str(result.out / PICTURE_FILE))}", soft_wrap=True)
