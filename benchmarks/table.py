@@ -81,7 +81,9 @@ def end_to_end_lines(results: dict[str, Any]) -> Iterator[str]:
         "encoder alone of the reference, on as many clips",
         f"{results['reference_encoder_alone_times_real_time']:.2f}",
     )
-    yield f"\n{results['video']}; median of {len(results['seconds']['extract'])} runs.\n"
+    runs, core_s = len(results["seconds"]["extract"]), results["core_s_a_second"]
+    yield f"\n{results['video']}; medians of {runs} runs.\n"
+    yield f"`extract` took {core_s:.2f} core-seconds for a second of video.\n"
 
 
 def memory_lines(results: dict[str, Any]) -> Iterator[str]:
