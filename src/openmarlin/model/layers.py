@@ -106,9 +106,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     (benchmarks/pretrain.py), and recomputing is worth its time only where memory is short.
     """
     if q.requires_grad and q.device.type == "cpu":
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        mixed: Tensor = scores.softmax(dim=-1) @ v
-        return mixed
+        scale, shape = q.shape[-1] ** -0.5, q.shape
+        q, k, v = (x.reshape(-1, *shape[2:]) for x in (q, k, v))  # or matmul would copy kᵀ
+        return torch.bmm(torch.bmm(q * scale, k.mT).softmax(dim=-1), v).view(shape)
     return functional.scaled_dot_product_attention(q, k, v)
 
 
