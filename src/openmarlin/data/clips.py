@@ -56,6 +56,7 @@ class ClipReader:
         landmarker: the face nets (shared by threads); None only with `precropped`.
         size: side of the crops in pixels.
         frames: frames a clip.
+        look_s: see `face_stream`; 0 where meshes matter, not only crops.
 
     Attributes:
         problems: what was damaged in the file, known when the iteration ends.
@@ -70,9 +71,11 @@ class ClipReader:
         landmarker: Landmarker | None,
         size: int = 224,
         frames: int = CLIP_FRAMES,
+        *,
+        look_s: float = 0.0,
     ) -> None:
         self.path, self.settings, self.landmarker = path, settings, landmarker
-        self.size, self.frames = size, frames
+        self.size, self.frames, self.look_s = size, frames, look_s
         self.problems: list[str] = []
         self.seconds = 0.0
         self.fps = 0.0
@@ -132,7 +135,8 @@ class ClipReader:
         if self.landmarker is None:
             raise TypeError("a landmarker is needed unless the video is precropped")
         align = self.settings.align
-        return face_stream(wanted, self.landmarker, size=self.size, align=align, fps=fps)
+        size, look_s = self.size, self.look_s
+        return face_stream(wanted, self.landmarker, size=size, align=align, look_s=look_s, fps=fps)
 
     def _window_clips(
         self,

@@ -4,11 +4,15 @@ Searching a frame for faces is dear, following a known face is cheap and works i
 the ends of a stretch are searched. A face that is at both ends is looked for in between along the
 straight line; one that is at one end only, near there: faces that come are found from their
 first frame, not only once a search notices them.
+
+Where crops are all that is wanted, not every frame is looked at: between two looks in which every
+face is almost in the same place, meshes are interpolated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +21,7 @@ from openmarlin.face.landmarker import Box, Face, Image, Landmarker
 from openmarlin.face.track import distances, distinct, nearest_pairs
 
 _SAME_PLACE = 1.0  # meshes this close (sides) at both ends of a stretch may be one face
+_STEADY = 0.05  # meshes this close (sides) in two looks are interpolated between them
 
 
 def find_faces(
@@ -25,6 +30,7 @@ def find_faces(
     known: Sequence[NDArray[np.float32]] | None,
     *,
     search_end: bool,
+    looks: Sequence[int] | None = None,
 ) -> list[list[Face]]:
     """All faces of consecutive frames of one shot.
 
@@ -33,6 +39,8 @@ def find_faces(
         known: meshes (478, 3) of the faces just before the first frame; None at the start of a
             shot, where the first frame is searched.
         search_end: whether the last frame is searched, too.
+        looks: ascending positions of the frames to look at, the first and the last among them; the
+            rest is interpolated where faces keep still. None for all.
 
     Returns:
         For every frame its faces, each once.
@@ -53,11 +61,50 @@ def find_faces(
     for k, faces in ((0, first), (-1, last)):
         if faces is not None:
             searched[k], boxes[k] = faces, [face.box for face in faces]
-    followed = landmarker.follow(images, boxes) if any(boxes) else [[] for _ in images]
-    return [
-        distinct([face for face in (*row, *more) if face is not None])
-        for row, more in zip(followed, searched, strict=True)
-    ]
+    looks = range(len(images)) if looks is None else looks
+    faces_at = _look(images, landmarker, boxes, searched, looks)
+    missed = []
+    for start, stop in pairwise(looks):
+        pairs = _steady_pairs(faces_at[start], faces_at[stop])
+        for k in range(start + 1, stop):
+            if pairs is None:
+                missed.append(k)
+            else:
+                part = (k - start) / (stop - start)
+                faces_at[k] = [_interpolated(first, last, part) for first, last in pairs]
+    faces_at |= _look(images, landmarker, boxes, searched, missed)
+    return [faces_at[k] for k in range(len(images))]
+
+
+def _look(
+    images: Sequence[Image],
+    landmarker: Landmarker,
+    boxes: list[list[Box]],
+    searched: list[list[Face]],
+    looks: Sequence[int],
+) -> dict[int, list[Face]]:
+    """The faces of some frames, where they are expected and where a search has found them."""
+    wanted = [boxes[k] for k in looks]
+    if any(wanted):
+        followed = landmarker.follow([images[k] for k in looks], wanted)
+    else:
+        followed = [[] for _ in looks]
+    return {
+        k: distinct([face for face in (*row, *searched[k]) if face is not None])
+        for k, row in zip(looks, followed, strict=True)
+    }
+
+
+def _steady_pairs(first: list[Face], last: list[Face]) -> list[tuple[Face, Face]] | None:
+    """Each face in two looks, or None if one of them moved, came or went."""
+    meshes, later = ([face.points for face in faces] for faces in (first, last))
+    pairs = [(first[i], last[j]) for i, j in nearest_pairs(distances(meshes, later, _STEADY))]
+    return pairs if len(pairs) == len(first) == len(last) else None
+
+
+def _interpolated(first: Face, last: Face, part: float) -> Face:
+    points = first.points + np.float32(part) * (last.points - first.points)
+    return Face(points, min(first.score, last.score))
 
 
 def _lines(

@@ -70,6 +70,7 @@ def face_stream(
     margin: int = 0,
     align: bool = False,
     max_gap_s: float = 1.0,
+    look_s: float = 0.0,
     fps: float | None = None,
 ) -> Iterator[tuple[int, float, list[FaceCrop]]]:
     """Follow all faces of a video.
@@ -81,13 +82,15 @@ def face_stream(
         margin: pixels of surroundings on every side, besides.
         align: turn the crops by the smoothed roll of the face, so that it is upright.
         max_gap_s: out of sight for longer, a face comes back as a new track.
+        look_s: looks at a face that keeps still may lie so far apart, and meshes between them are
+            interpolated; 0 to look at every frame.
         fps: ticks a second; without it the frames' own times are the clock.
 
     Yields:
         Every tick once, in order: tick, presentation time, crops sorted by track. At most about
         `max_gap_s` + 1.5 seconds of ticks are read ahead.
     """
-    run = _Run(landmarker, size, margin, align, max_gap_s)
+    run = _Run(landmarker, size, margin, align, max_gap_s, look_s)
     for chunk in _chunks(ticks, fps):
         yield from run.push(chunk)
     yield from run.finish()
@@ -157,9 +160,15 @@ class _Run:
     """The state of one `face_stream`."""
 
     def __init__(
-        self, landmarker: Landmarker, size: int, margin: int, align: bool, max_gap_s: float
+        self,
+        landmarker: Landmarker,
+        size: int,
+        margin: int,
+        align: bool,
+        max_gap_s: float,
+        look_s: float,
     ) -> None:
-        self._landmarker, self._align = landmarker, align
+        self._landmarker, self._align, self._look_s = landmarker, align, look_s
         self._size = size + 2 * margin
         self._widened = self._size / size  # the crop's side in sides of the square
         self._tracker = Tracker(max_gap_s, upright=align)
@@ -204,7 +213,8 @@ class _Run:
             known = [track.predict(start_s) for track in self._tracker.live]
         search_end = end_s - self._searched_s >= _SEARCH_S
         images = [moment.frame.image for moment in fresh]
-        found = find_faces(images, self._landmarker, known, search_end=search_end)
+        looks = _looks([moment.clock_s for moment in fresh], self._look_s)
+        found = find_faces(images, self._landmarker, known, search_end=search_end, looks=looks)
         if search_end or known is None:
             self._searched_s = end_s if search_end else start_s
         return found
@@ -295,6 +305,15 @@ class _Run:
             interpolated=face is None,
             points=points,
         )
+
+
+def _looks(times_s: list[float], apart_s: float) -> list[int]:
+    """Positions of the first, the last, and as few between as leave no gap beyond `apart_s`."""
+    looks = [0]
+    for k in range(1, len(times_s) - 1):
+        if times_s[k + 1] - times_s[looks[-1]] > apart_s:
+            looks.append(k)
+    return looks if len(times_s) == 1 else [*looks, len(times_s) - 1]
 
 
 def _box(cx: float, cy: float, side: float) -> NDArray[np.float32]:
