@@ -46,10 +46,11 @@ def sinusoid_table(n: int, width: int, dtype: torch.dtype = torch.float32) -> Te
     angle(p, j) = p / 10000^(2⌊j/2⌋/width), even j sin, odd j cos. MARLIN computes it in float32,
     VideoMAE in float64 and then rounds, which differs by up to 1.1e-4: hence `dtype`.
     """
-    j = torch.arange(width)
-    wavelengths = torch.pow(torch.tensor(10000, dtype=dtype), 2 * (j // 2).to(dtype) / width)
+    with torch.device("cpu"):  # on "meta", dividing would import torch's compiler: two seconds
+        j, places = torch.arange(width), torch.arange(n, dtype=dtype)
+        wavelengths = torch.pow(torch.tensor(10000, dtype=dtype), 2 * (j // 2).to(dtype) / width)
     # A product with the reciprocal, not a quotient: it gives the released tables bit for bit.
-    angles = torch.arange(n, dtype=dtype)[:, None] * (1 / wavelengths)
+    angles = places[:, None] * (1 / wavelengths)
     return torch.where(j % 2 == 0, angles.sin(), angles.cos()).to(torch.float32)[None]
 
 
