@@ -46,6 +46,9 @@ def copy(store: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(store, tmp_path / "copy"))
 
 
+RECIPE = Path(__file__).parents[2] / "recipes" / "pretrain_tiny_cpu.yaml"
+
+
 def told(call: Callable[[], Any]) -> str:
     with pytest.raises(OpenMarlinError) as caught:
         call()
@@ -223,15 +226,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 
 
 def test_from_videos_to_a_model_that_has_learnt(clips: Path, tmp_path: Path) -> None:
-    """prepare and pretrain on clips that ship with the project: learnt by heart."""
+    """The recipe for CPUs, from clips that ship with the project: learnt by heart."""
     videos = [clips / "signer_thanks.mkv", clips / "two_people.mp4"]
-    size = {"size": 64, "margin": 0, "min_face_px": 32}
-    prepare(videos, out=tmp_path / "faces", workers=1, min_frames=8, limit_seconds=0.6, **size)
-    shape = {**TOY["shape"], "image_size": 64, "patch": 16}
-    asked = {"steps": 60, "base_lr": 0.1, "clip_grad": 1.0, "val_share": 0, "save_every": 60}
-    # At this rate, and with so few clips, a critic without bounds would run away with the loss.
-    asked["weight_clip"] = 0.01
-    result = train(tmp_path / "faces", tmp_path / "run", shape=shape, **asked)
+    prepare(videos, out=tmp_path / "faces", workers=1, min_frames=8, limit_seconds=0.6, min_face_px=32)
+    changes = {"epochs": None, "steps": 40, "batch": 4, "base_lr": 0.1, "shape.image_size": 112}
+    changes |= {"val_share": 0, "val_clips": 4, "workers": 0, "log_every": 1, "colour": 0, "crop": 0}
+    result = pretrain(RECIPE, changes, data=tmp_path / "faces", out=tmp_path / "run")
     rec = [row["rec"] for row in read_metrics(result.out / "metrics.jsonl") if "rec" in row]
     assert sum(rec[-5:]) < 0.3 * sum(rec[:5])
     assert result.val_rec < 0.15 * rec[0]
