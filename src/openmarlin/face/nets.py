@@ -3,9 +3,9 @@
 They ship inside the package (Google MediaPipe, Apache-2.0, see NOTICE), are checked against their
 sha256, and compiled the first time they are needed. Pictures go in as uint8; scaling to the range
 a network was trained on is part of its graph. Precisions are chosen for points that stay put
-(docs/faces.md has the numbers): the mesh runs in float32 (in bfloat16 its points would move by
-0.3 px of a 256 px crop), the detector and the person mask, which only have to be roughly right, in
-bfloat16 where the CPU computes in it.
+(docs/faces.md has the numbers): the mesh runs in float32 unless only crops are wanted (in bfloat16
+its points move by 0.3 px of a 256 px crop), the detector and the person mask, which only have to be
+roughly right, in bfloat16 where the CPU computes in it.
 """
 
 from __future__ import annotations
@@ -76,10 +76,11 @@ class FaceNets:
     Args:
         threads: CPU threads one call may use. Calls from several threads run side by side on up
             to all cores, so 1 is right wherever videos are processed in parallel.
+        precise: compute meshes in float32; otherwise in bfloat16 where the CPU has it.
     """
 
-    def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
+    def __init__(self, threads: int = 1, *, precise: bool = True) -> None:
+        self.threads, self.precise = threads, precise
         self._nets: dict[object, Net] = {}
         self._lock = threading.Lock()
 
@@ -105,7 +106,7 @@ class FaceNets:
         return self._get(
             "mesh",
             lambda: _pictures(_task("face_landmarks_detector.tflite"), side, 0, 255, batch=1),
-            "f32",
+            "f32" if self.precise else "bf16",
         )
 
     @property

@@ -155,7 +155,7 @@ def _check_target(
 @cache
 def _landmarker() -> Landmarker:
     """The face nets, loaded once a process: it takes a second or two."""
-    return Landmarker()
+    return Landmarker(precise=False)
 
 
 class _Encoder:
