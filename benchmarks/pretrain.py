@@ -221,8 +221,8 @@ def show(case: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", default="small")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--threads", type=int, help="of each contender; all cores without it")
     parser.add_argument("--without", nargs="*", default=[], help="contenders to leave out")
     args = parser.parse_args()
