@@ -228,9 +228,18 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 def test_from_videos_to_a_model_that_has_learnt(clips: Path, tmp_path: Path) -> None:
     """The recipe for CPUs, from clips that ship with the project: learnt by heart."""
     videos = [clips / "signer_thanks.mkv", clips / "two_people.mp4"]
-    prepare(videos, out=tmp_path / "faces", workers=1, min_frames=8, limit_seconds=0.6, min_face_px=32)
+    prepare(
+        videos, out=tmp_path / "faces", workers=1, min_frames=8, limit_seconds=0.6, min_face_px=32
+    )
     changes = {"epochs": None, "steps": 40, "batch": 4, "base_lr": 0.1, "shape.image_size": 112}
-    changes |= {"val_share": 0, "val_clips": 4, "workers": 0, "log_every": 1, "colour": 0, "crop": 0}
+    changes |= {
+        "val_share": 0,
+        "val_clips": 4,
+        "workers": 0,
+        "log_every": 1,
+        "colour": 0,
+        "crop": 0,
+    }
     result = pretrain(RECIPE, changes, data=tmp_path / "faces", out=tmp_path / "run")
     rec = [row["rec"] for row in read_metrics(result.out / "metrics.jsonl") if "rec" in row]
     assert sum(rec[-5:]) < 0.3 * sum(rec[:5])
