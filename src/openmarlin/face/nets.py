@@ -46,13 +46,14 @@ class Net:
     """A compiled network that any number of threads may call at once.
 
     An idle infer request is taken from a pool for every call, so concurrent calls never share
-    buffers and sequential calls never allocate new ones. A network made for one picture is run on
-    the pictures of a batch one after the other.
+    buffers and sequential calls never allocate new ones. A network made for batches of one size is
+    run on as many of them as the input holds.
     """
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self._compiled = compiled
-        self._any_batch = compiled.input(0).partial_shape.is_dynamic
+        batch = compiled.input(0).partial_shape[0]
+        self._batch = batch.get_length() if batch.is_static else None
         self._idle: list[ov.InferRequest] = []  # list.append and pop are atomic
 
     def __call__(self, x: NDArray[Any]) -> list[NDArray[np.float32]]:
@@ -63,8 +64,9 @@ class Net:
             request = self._compiled.create_infer_request()
         x = np.ascontiguousarray(x)
         parts = []
-        for part in [x] if self._any_batch else np.split(x, len(x)):
-            request.infer([part], share_inputs=True)
+        size = self._batch or max(1, len(x))
+        for start in range(0, len(x), size):
+            request.infer([x[start : start + size]], share_inputs=True)
             parts.append([np.array(t.data, dtype=np.float32) for t in request.output_tensors])
         self._idle.append(request)
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
