@@ -7,6 +7,8 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -155,6 +157,18 @@ def test_batches_come_in_order_and_errors_in_their_own_words(engine: Engine, wor
 
 def test_batches_end(engine: Engine) -> None:
     assert [b["x"].tolist() for b in engine.load(Numbers(), [[1], [2]], 0)] == [[1], [2]]
+
+
+def test_loaders_start_beside_opencv_threads(engine: Engine) -> None:
+    """A process that has used OpenCV on several threads, as `extract` does, can train as well."""
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(4)
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)  # starts them
+        assert len(list(engine.load(Numbers(), [[0], [1]], 1))) == 2
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_a_number_of_workers_that_suits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,8 @@ def _write_parquet(path: Path, table: pa.Table, meta: Meta) -> None:
 
 
 def _read_parquet(path: Path) -> tuple[pa.Table, Meta]:
-    table = pq.read_table(path)
+    with pq.ParquetFile(path) as file:
+        table = file.read(use_threads=False)  # read_table would bring in all of arrow's data sets
     meta = json.loads((table.schema.metadata or {}).get(_META_KEY, b"{}"))
     return table.replace_schema_metadata(None), meta
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -270,7 +270,8 @@ class Engine:
             pin_memory=on_gpu,
             worker_init_fn=_start_worker if count else None,
         )
-        batches_here = iter(loader)
+        with _plain_opencv():
+            batches_here = iter(loader)
         try:
             for batch in batches_here:
                 yield {
@@ -367,7 +368,22 @@ def _start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_S))
     torch.set_num_threads(1)
+    if cv2.getNumThreads() != 1:  # where workers are not forked
+        cv2.setNumThreads(1)
+
+
+@contextlib.contextmanager
+def _plain_opencv() -> Iterator[None]:
+    """Let workers be forked while OpenCV has no threads.
+
+    A fork does not copy its threads, only what waits for them: a worker would wait forever.
+    """
+    before = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _own_words(error: Exception) -> str:
