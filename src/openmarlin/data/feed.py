@@ -9,17 +9,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Full, Queue
-
-import cv2
 
 from openmarlin.config import ExtractSettings
 from openmarlin.data.clips import ClipReader, FaceClip
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.opencv import one_opencv_thread
 
 _WAIT_S = 0.2
 _LOOK_S = 0.17
@@ -83,7 +82,8 @@ def read_videos(
         end.seconds, end.problems = reader.seconds, reader.problems
         put((video, end))
 
-    with _plain_opencv(), ThreadPoolExecutor(workers, thread_name_prefix="reader") as pool:
+    # The cores are busy with readers and the encoder, and OpenCV's threads spin while they wait.
+    with one_opencv_thread(), ThreadPoolExecutor(workers, thread_name_prefix="reader") as pool:
         try:
             for video in videos:
                 pool.submit(read, video)
@@ -98,17 +98,3 @@ def read_videos(
         finally:
             stopped.set()
             pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _plain_opencv() -> Iterator[None]:
-    """Keep OpenCV, which knows one number of threads for all, from splitting small pictures.
-
-    The cores are busy with readers and the encoder, and its threads spin while they wait.
-    """
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

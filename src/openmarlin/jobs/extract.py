@@ -170,9 +170,8 @@ class _Encoder:
         self.dim = self.config.width
         self.sha256 = weights_sha256(module)
         engine = settings.precision, settings.backend
-        choose(
-            *engine, next(module.parameters()).device
-        )  # what cannot be is refused before anything is read
+        device = next(module.parameters()).device
+        choose(*engine, device)  # what cannot be is refused before anything is read
         starter = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._runner = starter.submit(EncoderRunner, module, *engine, shared=True)
         starter.shutdown(wait=False)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, Dataset
 from openmarlin.errors import OpenMarlinError, TrainingError
 from openmarlin.model.cpu import has_bf16
 from openmarlin.model.layers import Block
+from openmarlin.opencv import one_opencv_thread
 
 try:
     import resource
@@ -270,7 +271,8 @@ class Engine:
             pin_memory=on_gpu,
             worker_init_fn=_start_worker if count else None,
         )
-        with _plain_opencv():
+        # A fork copies not OpenCV's threads but what waits for them: a worker would wait forever.
+        with one_opencv_thread():
             batches_here = iter(loader)
         try:
             for batch in batches_here:
@@ -370,20 +372,6 @@ def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
     if cv2.getNumThreads() != 1:  # where workers are not forked
         cv2.setNumThreads(1)
-
-
-@contextlib.contextmanager
-def _plain_opencv() -> Iterator[None]:
-    """Let workers be forked while OpenCV has no threads.
-
-    A fork does not copy its threads, only what waits for them: a worker would wait forever.
-    """
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _own_words(error: Exception) -> str:
