@@ -41,6 +41,10 @@ ASSETS = {
 
 DETECTOR_PX, MESH_PX, PERSON_PX = 128, 256, 256
 
+# OpenVINO looks numpy's types up when it is first asked for one. Two threads that ask at the same
+# time wait for each other forever (a lock of pybind11 against Python's), so one asks here.
+ov.Type.f32.to_dtype()
+
 
 class Net:
     """A compiled network that any number of threads may call at once.
