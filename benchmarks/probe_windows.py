@@ -51,7 +51,7 @@ def windows_of(clip: Clip, landmarker: Landmarker) -> list[FaceClip]:
     """The first windows with a face; a clip that cannot be read has none."""
     settings = ExtractSettings.of(model="tiny", tail="pad")
     try:
-        found = [w for w in ClipReader(clip.path, settings, landmarker) if w.row.ok]
+        found = [w for w in ClipReader(clip.path, settings, landmarker) if w.pixels is not None]
     except VideoError as error:
         console.print(f"left out: {error}")
         return []
@@ -84,13 +84,13 @@ def head_pose(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def collect(clips: list[Clip]) -> Iterator[tuple[Clip, FaceClip, NDArray[np.float32]]]:
     """Windows of all clips, in order."""
-    landmarker = Landmarker(blendshapes=True)
+    landmarker, expressions = Landmarker(), Landmarker(blendshapes=True)
     with ThreadPoolExecutor(2) as pool, job_progress("clips") as bar:
         task = bar.add_task("windows", total=len(clips), note="")
         found = pool.map(partial(windows_of, landmarker=landmarker), clips)
         for clip, windows in zip(clips, found, strict=True):
             for window in windows:
-                yield clip, window, movement(window, landmarker)
+                yield clip, window, movement(window, expressions)
             bar.advance(task)
 
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -71,17 +72,16 @@ class Windows:
 
 @dataclass(frozen=True)
 class Score:
-    """A value for every group, or sums that make one, and how they become a number."""
+    """What every group contributes, and how contributions become a number."""
 
     groups: dict[str, Array]
-    number: Callable[[Array], float]
+    number: Callable[[list[Array]], float]
 
     def interval(self) -> tuple[float, float, float]:
         """The number, and the 2.5th and 97.5th percentile of its bootstrap over groups."""
-        parts = np.stack(list(self.groups.values()))
-        rng = np.random.default_rng(0)
-        counts = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), RESAMPLES)
-        drawn = [self.number(np.repeat(parts, count, axis=0)) for count in counts]
+        parts = list(self.groups.values())
+        draws = np.random.default_rng(0).integers(len(parts), size=(RESAMPLES, len(parts)))
+        drawn = [self.number([parts[i] for i in draw]) for draw in draws]
         low, high = np.nanpercentile(drawn, [2.5, 97.5])
         return self.number(parts), float(low), float(high)
 
@@ -163,8 +163,8 @@ def movement(features: Array, windows: Windows, columns: slice, what: str) -> Sc
     return Score(sums, _r2)
 
 
-def _r2(parts: Array) -> float:
-    error, total, squares, count = parts.sum(axis=0)
+def _r2(parts: list[Array]) -> float:
+    error, total, squares, count = np.sum(parts, axis=0)
     return float(np.mean(1 - error / (squares - total**2 / count)))
 
 
@@ -193,7 +193,7 @@ def identity(features: Array, windows: Windows) -> dict[str, Score]:
 
 def _mean_of_groups(values: dict[str, list[float]]) -> Score:
     parts = {group: np.array([np.mean(some)]) for group, some in values.items()}
-    return Score(parts, lambda drawn: float(drawn.mean()))
+    return Score(parts, lambda drawn: float(np.mean(drawn)))
 
 
 def fakes(features: Array, windows: Windows) -> Score:
@@ -207,22 +207,16 @@ def fakes(features: Array, windows: Windows) -> Score:
         features[chosen],
         fake,
         groups=sources,
-        cv=GroupKFold(5),
+        cv=StratifiedGroupKFold(5),
         method="decision_function",
     )
-    parts = {
-        source: np.array([(scores[sources == source], fake[sources == source])], dtype=object)
-        for source in np.unique(sources)
-    }
+    rows = np.stack([scores, fake], axis=1)
+    return Score({source: rows[sources == source] for source in np.unique(sources)}, _auc)
 
-    def auc(drawn: Array) -> float:
-        score = np.concatenate([part[0][0] for part in drawn]).astype(float)
-        label = np.concatenate([part[0][1] for part in drawn]).astype(bool)
-        ranks = pd.Series(score).rank().to_numpy()
-        n, m = label.sum(), (~label).sum()
-        return float((ranks[label].sum() - n * (n + 1) / 2) / (n * m)) if n and m else np.nan
 
-    return Score(parts, auc)
+def _auc(parts: list[Array]) -> float:
+    score, fake = np.concatenate(parts).T
+    return float(roc_auc_score(fake, score)) if 0 < fake.mean() < 1 else np.nan
 
 
 def emotions(features: Array, windows: Windows) -> Score:

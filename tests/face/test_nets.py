@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -96,25 +94,3 @@ def test_the_person_mask_covers_the_person(landmarker: Landmarker, frames) -> No
     assert mask[200, x] > 0.9  # the body
     assert mask[10, 10] < 0.1
     assert 0.1 < (mask > 0.5).mean() < 0.5
-
-
-_RACE = """
-import sys, threading
-import openmarlin.face.nets
-import openvino as ov
-sys.setswitchinterval(1e-6)
-gate = threading.Barrier(4)
-threads = [threading.Thread(target=lambda: (gate.wait(), ov.Type.f32.to_dtype())) for _ in range(4)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-"""
-
-
-def test_threads_may_meet_at_their_first_call() -> None:
-    """Without the look-up at import, half of these processes wait forever."""
-    children = [subprocess.Popen([sys.executable, "-c", _RACE]) for _ in range(4)]
-    try:
-        assert [child.wait(timeout=120) for child in children] == [0] * 4
-    finally:
-        for child in children:
-            child.kill()

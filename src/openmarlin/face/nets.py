@@ -30,6 +30,7 @@ from openvino.frontend import ConversionExtension, FrontEndManager
 from openvino.preprocess import PrePostProcessor
 
 from openmarlin.errors import FaceError
+from openmarlin.openvino import CORE
 
 ASSETS = {
     "face_landmarker.task": "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
@@ -40,10 +41,6 @@ ASSETS = {
 """File name -> sha256 of what ships in face/assets."""
 
 DETECTOR_PX, MESH_PX, PERSON_PX = 128, 256, 256
-
-# OpenVINO looks numpy's types up when it is first asked for one. Two threads that ask at the same
-# time wait for each other forever (a lock of pybind11 against Python's), so one asks here.
-ov.Type.f32.to_dtype()
 
 
 class Net:
@@ -139,10 +136,9 @@ def compile_model(model: ov.Model, precision: str = "f32", threads: int = 1) -> 
     Args:
         precision: "f32", or "bf16" to use it where the CPU computes in it.
     """
-    core = _core()
-    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    offered = CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     streams = max(1, (os.cpu_count() or 1) // threads)  # OpenVINO keeps it to usable cores
-    return core.compile_model(
+    return CORE.compile_model(
         model,
         "CPU",
         {
@@ -153,11 +149,6 @@ def compile_model(model: ov.Model, precision: str = "f32", threads: int = 1) -> 
             "ENABLE_CPU_PINNING": False,
         },
     )
-
-
-@cache
-def _core() -> ov.Core:
-    return ov.Core()
 
 
 def _asset(name: str) -> bytes:

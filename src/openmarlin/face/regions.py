@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from openmarlin.errors import FaceError
 from openmarlin.face.nets import PERSON_PX, FaceNets, Net, compile_model
 from openmarlin.lapa import CLASSES
+from openmarlin.openvino import CORE
 
 Labels = NDArray[np.uint8]
 
@@ -153,7 +154,7 @@ class OnnxParser:
         if not Path(path).is_file():
             raise FaceError(f"region parser {path} does not exist: give the path of an .onnx file")
         try:
-            model = ov.Core().read_model(str(path))
+            model = CORE.read_model(str(path))
             self._output = _scores_index(model)
             self._size, self._fixed = _settle_input(model, size)
             self._net = Net(compile_model(model, "f32", threads))

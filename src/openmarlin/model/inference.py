@@ -137,9 +137,10 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None, share
     import openvino as ov
 
     from openmarlin.model.openvino_graph import build_graph, to_cubes
+    from openmarlin.openvino import CORE
 
     config = encoder.config
-    core, graph = ov.Core(), build_graph(encoder, precision)
+    graph = build_graph(encoder, precision)
 
     def engine(hint: str) -> ov.AsyncInferQueue:
         settings = {
@@ -150,7 +151,7 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None, share
             # Decoding and face nets work beside the encoder: its threads must be free to move.
             "ENABLE_CPU_PINNING": False,
         }
-        return ov.AsyncInferQueue(core.compile_model(graph, "CPU", settings))
+        return ov.AsyncInferQueue(CORE.compile_model(graph, "CPU", settings))
 
     for_more = engine("THROUGHPUT")
     for_one = for_more if shared else engine("LATENCY")
