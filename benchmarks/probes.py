@@ -8,6 +8,7 @@ number comes with the interval in which 95 % of 1,000 bootstrap resamples of tho
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,16 +121,16 @@ def landmarks(windows: Windows) -> Array:
     values = np.concatenate(
         [windows.mesh.reshape(*windows.mesh.shape[:2], -1) / 224, windows.movement], axis=2
     )
-    with np.errstate(invalid="ignore"):
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         both = [np.nanmean(values, axis=1), np.nanstd(values, axis=1)]
     return principal(np.nan_to_num(np.concatenate(both, axis=1)), windows)
 
 
 def principal(values: Array, windows: Windows) -> Array:
     """Principal components of the training windows."""
-    return np.asarray(
-        PCA(TINY_WIDTH, random_state=0).fit(values[windows.training]).transform(values)
-    )
+    train = values[windows.training]
+    pca = PCA(min(TINY_WIDTH, len(train)), random_state=0).fit(train)
+    return np.asarray(pca.transform(values))
 
 
 # Probes: features, windows -> what every group contributes
@@ -138,8 +139,7 @@ def principal(values: Array, windows: Windows) -> Array:
 def movement(features: Array, windows: Windows, columns: slice, what: str) -> Score:
     """R² of ridge regression of mean or spread over a window, averaged over targets that vary."""
     values = windows.movement[:, :, columns]
-    with np.errstate(invalid="ignore"), np.testing.suppress_warnings() as quiet:
-        quiet.filter(RuntimeWarning)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # windows without mesh
         target = np.nanmean(values, axis=1) if what == "mean" else np.nanstd(values, axis=1)
     seen = np.isfinite(target).all(axis=1)
     train, test = windows.training & seen, windows.testing & seen
@@ -175,7 +175,7 @@ def identity(features: Array, windows: Windows) -> dict[str, Score]:
     scaled = scaler.transform(features[test])
     scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
     near = scaled @ scaled.T
-    groups, clips = table.group.to_numpy()[test], table.clip.to_numpy()[test]
+    groups, clips = table.group.to_numpy()[test], table["clip"].to_numpy()[test]
     other = clips[:, None] != clips[None]
     same = groups[:, None] == groups[None]
     auc: dict[str, list[float]] = {}
