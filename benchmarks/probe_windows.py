@@ -3,7 +3,7 @@
 What all contenders of `benchmarks.probes` see is cut once, by the project's own face front-end:
 windows.npy uint8 (W, 16, 224, 224, 3); table.parquet, a row a window; mesh.npy float32
 (W, 16, 478, 2), crop pixels; movement.npy float32 (W, 16, 52 + 3), blendshapes and head pose of
-every frame. Frames without a mesh are NaN in both.
+every second frame. What was not measured is NaN in both.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from openmarlin.face.landmarker import Landmarker
 
 OF_A_GROUP = 6  # training clips of a group, so that a few do not outweigh all others
 OF_A_CLIP = 2
+EVERY = 2  # frames of a window that are measured
 N_MOVEMENT = 52 + 3
 
 
@@ -49,20 +51,20 @@ def choose(clips: list[Clip]) -> list[Clip]:
 
 def windows_of(clip: Clip, landmarker: Landmarker) -> list[FaceClip]:
     """The first windows with a face; a clip that cannot be read has none."""
-    settings = ExtractSettings.of(model="tiny", tail="pad")
+    reader = ClipReader(clip.path, ExtractSettings(), landmarker)
     try:
-        found = [w for w in ClipReader(clip.path, settings, landmarker) if w.pixels is not None]
+        return list(islice((w for w in reader if w.pixels is not None), OF_A_CLIP))
     except VideoError as error:
         console.print(f"left out: {error}")
         return []
-    return found[:OF_A_CLIP]
 
 
 def movement(window: FaceClip, landmarker: Landmarker) -> NDArray[np.float32]:
-    """Blendshapes, and yaw, pitch, roll in radians, of every frame; NaN without a mesh."""
+    """Blendshapes, and yaw, pitch, roll in radians, of every second frame; NaN elsewhere."""
     assert window.pixels is not None
     out = np.full((len(window.pixels), N_MOVEMENT), np.nan, np.float32)
-    for i, (image, points) in enumerate(zip(window.pixels, window.points, strict=True)):
+    for i in range(0, len(out), EVERY):
+        image, points = window.pixels[i], window.points[i]
         if points is None:
             continue
         box = np.concatenate([points.min(axis=0), points.max(axis=0)])
