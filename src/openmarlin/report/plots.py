@@ -165,7 +165,8 @@ def curves_svg(
     axes.grid(color=_INK, alpha=0.1, linewidth=0.6)
     axes.set_axisbelow(True)
     if len(curves) > 1:
-        axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=2.2)
+        above: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+        axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=2.2, **above)
     return _svg(figure, name)
 
 
