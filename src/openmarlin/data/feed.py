@@ -54,47 +54,71 @@ def read_videos(
     of different videos are mixed. A video that fails never stops the others. Readers pause when
     `2 * most` items wait.
     """
-    ready: Queue[Item] = Queue(maxsize=2 * most)
-    stopped = threading.Event()
+    readers = _Readers(settings, landmarker, size, frames, room=2 * most)
+    # The cores are busy with readers and the encoder, and OpenCV's threads spin while they wait.
+    with one_opencv_thread(), ThreadPoolExecutor(workers, thread_name_prefix="reader") as pool:
+        try:
+            for video in videos:
+                pool.submit(readers.read, video)
+            open_videos = len(videos)
+            while open_videos:
+                items = readers.take(most)
+                open_videos -= sum(isinstance(item, VideoEnd) for _, item in items)
+                yield items
+        finally:
+            readers.stopped.set()
+            pool.shutdown(cancel_futures=True)
 
-    def put(item: Item) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=_WAIT_S)
-            except Full:
-                continue
-            return True
-        return False
 
-    def read(video: Path) -> None:
-        if stopped.is_set():
+class _Readers:
+    """What the readers of all videos share: how they read, and the queue of what is ready."""
+
+    def __init__(
+        self,
+        settings: ExtractSettings,
+        landmarker: Landmarker | None,
+        size: int,
+        frames: int,
+        room: int,
+    ) -> None:
+        self.settings, self.landmarker = settings, landmarker
+        self.size, self.frames = size, frames
+        self.ready: Queue[Item] = Queue(maxsize=room)
+        self.stopped = threading.Event()
+
+    def read(self, video: Path) -> None:
+        """Put the clips of a video, then its end."""
+        if self.stopped.is_set():
             return
-        reader = ClipReader(video, settings, landmarker, size=size, frames=frames, look_s=_LOOK_S)
+        reader = ClipReader(
+            video, self.settings, self.landmarker, self.size, self.frames, look_s=_LOOK_S
+        )
         end = VideoEnd()
         try:
             for clip in reader:
-                if not put((video, clip)):
+                if not self.put((video, clip)):
                     return
         except OpenMarlinError as error:
             end.error = str(error)
         except Exception as error:  # noqa: BLE001 - one odd video must not stop a long job
             end.error = f"{video}: internal error, please report it: {error!r}"
         end.seconds, end.problems = reader.seconds, reader.problems
-        put((video, end))
+        self.put((video, end))
 
-    # The cores are busy with readers and the encoder, and OpenCV's threads spin while they wait.
-    with one_opencv_thread(), ThreadPoolExecutor(workers, thread_name_prefix="reader") as pool:
-        try:
-            for video in videos:
-                pool.submit(read, video)
-            open_videos = len(videos)
-            while open_videos:
-                items = [ready.get()]
-                with suppress(Empty):
-                    while len(items) < most:
-                        items.append(ready.get_nowait())
-                open_videos -= sum(isinstance(item, VideoEnd) for _, item in items)
-                yield items
-        finally:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
+    def put(self, item: Item) -> bool:
+        """Wait for room; False when nobody wants it any more."""
+        while not self.stopped.is_set():
+            try:
+                self.ready.put(item, timeout=_WAIT_S)
+            except Full:
+                continue
+            return True
+        return False
+
+    def take(self, most: int) -> list[Item]:
+        """What is ready, one at least."""
+        items = [self.ready.get()]
+        with suppress(Empty):
+            while len(items) < most:
+                items.append(self.ready.get_nowait())
+        return items
