@@ -52,9 +52,9 @@ def read_videos(
     Gives whatever is ready, `most` items and one at least, so that an encoder neither waits for a
     full batch nor runs single clips where many are there. Clips of one video come in order; those
     of different videos are mixed. A video that fails never stops the others. Readers pause when
-    `2 * most` items wait.
+    `most` items wait.
     """
-    readers = _Readers(settings, landmarker, size, frames, room=2 * most)
+    readers = _Readers(settings, landmarker, size, frames, room=most)
     # The cores are busy with readers and the encoder, and OpenCV's threads spin while they wait.
     with one_opencv_thread(), ThreadPoolExecutor(workers, thread_name_prefix="reader") as pool:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import inspect
 import logging
 import os
@@ -27,6 +25,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
+from openmarlin.allocator import keep_freed_memory
 from openmarlin.errors import OpenMarlinError, TrainingError
 from openmarlin.model.cpu import has_bf16
 from openmarlin.model.layers import Block
@@ -112,7 +111,7 @@ class Engine:
         """Start the other processes, each of which runs the same command, and meet them."""
         self.fabric.launch()
         if self.device.type == "cpu":
-            _keep_memory()
+            keep_freed_memory()
         else:
             torch.set_float32_matmul_precision("high")
 
@@ -344,21 +343,6 @@ def _divided(whole: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor):
         return distribute_tensor(here, like.device_mesh, like.placements)
     return here
-
-
-def _keep_memory() -> None:
-    """Tell glibc to keep freed memory: a step asks for the same gigabytes again.
-
-    Without it every large tensor is new pages from the kernel, a quarter of a step's time
-    (benchmarks/pretrain.py).
-    """
-    if sys.platform != "linux":
-        return
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    with contextlib.suppress(OSError, AttributeError):  # another libc
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def _count_workers(processes: int) -> int:
