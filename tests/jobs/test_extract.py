@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from safetensors.numpy import load_file
 import openmarlin
 from openmarlin.data.features import Features
 from openmarlin.errors import InputError
-from openmarlin.jobs.extract import Extraction, extract
+from openmarlin.jobs.extract import Extraction, announce, extract
 
 FAST = {"precision": "fp32", "backend": "torch"}
 COLUMNS = [
@@ -36,7 +37,7 @@ def folder(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     for name in ("single_face.mp4", "face_then_none.mp4", "two_people.mp4", "signer_yes.mkv"):
         shutil.copy(clips / name, source)
     out = tmp_path_factory.mktemp("run") / "out"
-    return out, extract(source, out=out, faces="all", tokens=True, **FAST)
+    return out, extract(source, out=out, model="tiny", faces="all", tokens=True, **FAST)
 
 
 def _assert_same(first: Features, second: Features) -> None:
@@ -114,11 +115,25 @@ def test_folder_holds_meta_failures_tokens_and_report(folder: tuple[Path, Extrac
     assert len(tokens) == len(_of(result, "single_face.mp4"))
 
 
+def test_the_terminal_says_which_weights_were_used(
+    folder: tuple[Path, Extraction], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, result = folder
+    announce(result, out)
+    assert "'tiny' are untrained" in capsys.readouterr().err
+    model = {**result.meta["model"], "name": "mine", "trained": True, "licence": "research"}
+    announce(replace(result, meta={**result.meta, "model": model}), out)
+    shown = capsys.readouterr().err
+    assert "Weights: mine, research." in shown
+    assert "untrained" not in shown
+
+
 def test_batches_and_workers_do_not_change_the_numbers(
     clips: Path, folder: tuple[Path, Extraction]
 ) -> None:
     _, together = folder
-    alone = extract(clips / "two_people.mp4", faces="all", batch=1, workers=1, **FAST)
+    video = clips / "two_people.mp4"
+    alone = extract(video, model="tiny", faces="all", batch=1, workers=1, **FAST)
     expected = np.array([row["embedding"] for row in _of(together, "two_people.mp4")])
     np.testing.assert_allclose(alone.embeddings, expected, atol=1e-5)
 

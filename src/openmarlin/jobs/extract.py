@@ -333,6 +333,8 @@ def announce(result: Extraction, out: Path) -> None:
             f"[yellow]The weights of '{model['name']}' are untrained: the features have the right "
             "shape and no meaning. Choose trained ones with --model (see `openmarlin models`).[/]"
         )
+    elif model["licence"]:
+        console.print(f"Weights: {model['name']}, {model['licence']}.")
     for video, reason in result.failures.items():
         console.print(f"[red]failed[/] {escape(f'{video}: {reason}')}", soft_wrap=True)
     console.print(
