@@ -252,30 +252,47 @@ def probe(features: Array, windows: Windows) -> dict[str, Score]:
     }
 
 
-def run(windows: Windows, models: dict[str, list[str]]) -> dict[str, dict[str, list[float]]]:
-    """Contender -> probe -> number, low and high; means over the models of a name."""
-    untrained = [Encoder(PRESETS["tiny"], torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+def untrained(image_size: int) -> list[Encoder]:
+    """From two seeds."""
+    config = PRESETS["tiny"].changed(image_size=image_size)
+    return [Encoder(config, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+
+
+Rows = dict[str, dict[str, list[float]]]
+
+
+def run(windows: Windows, models: dict[str, list[str]]) -> tuple[Rows, dict[str, int]]:
+    """Contender -> probe -> number, low and high; means over its seeds, whose number comes second.
+
+    Untrained encoders of the same sizes are always among them.
+    """
+    loaded = {name: [load(path, "encoder") for path in paths] for name, paths in models.items()}
+    encoders = loaded | {
+        f"random initialisation, {size} px": untrained(size)
+        for size in sorted({some[0].config.image_size for some in loaded.values()})
+    }
     contenders: dict[str, Callable[[], list[Array]]] = {
         "raw pixels, PCA": lambda: [pixels(windows)],
         "mesh and blendshapes, PCA": lambda: [landmarks(windows)],
-        "random initialisation": lambda: [encode(encoder, windows) for encoder in untrained],
     }
-    for name, paths in models.items():
-        contenders[name] = lambda paths=paths: [encode(load(p, "encoder"), windows) for p in paths]
-    results: dict[str, dict[str, list[float]]] = {}
+    for name, some in encoders.items():
+        contenders[name] = lambda some=some: [encode(encoder, windows) for encoder in some]
+    results: Rows = {}
+    counts: dict[str, int] = {}
     for name, make in contenders.items():
         seeds = [
             {key: score.interval() for key, score in probe(features, windows).items()}
             for features in make()
         ]
+        counts[name] = len(seeds)
         results[name] = {key: np.mean([s[key] for s in seeds], axis=0).tolist() for key in seeds[0]}
         console.print(
             name, {key: [round(v, 3) for v in value] for key, value in results[name].items()}
         )
-    return results
+    return results, counts
 
 
-def show(results: dict[str, dict[str, list[float]]]) -> None:
+def show(results: Rows) -> None:
     names = next(iter(results.values()))
     table = Table("", *names, title="Frozen features")
     for contender, row in results.items():
@@ -292,7 +309,7 @@ def main() -> None:
     args = parser.parse_args()
     models = {name: paths.split(",") for name, _, paths in (m.partition("=") for m in args.models)}
     windows = Windows.read(args.windows)
-    results = run(windows, models)
+    results, seeds = run(windows, models)
     show(results)
     counts = {
         "training windows": int(windows.training.sum()),
@@ -305,7 +322,7 @@ def main() -> None:
     }
     save(
         "probes",
-        {"counts": counts, "seeds": {k: len(v) for k, v in models.items()}, "rows": results},
+        {"counts": counts, "seeds": seeds, "rows": results},
     )
 
 

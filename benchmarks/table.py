@@ -1,15 +1,15 @@
-"""Puts what was measured (benchmarks/results) into docs/speed.md: `python -m benchmarks.table`."""
+"""Puts what was measured (benchmarks/results) into the docs: `python -m benchmarks.table`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, console
 
-PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- measured: begin (python -m benchmarks.table) -->", "<!-- measured: end -->"
 
 
@@ -118,19 +118,34 @@ def pretrain_lines(results: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-SECTIONS = {
-    "encoder": encoder_lines,
-    "accuracy": accuracy_lines,
-    "end_to_end": end_to_end_lines,
-    "memory": memory_lines,
-    "pretrain": pretrain_lines,
+def probes_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield ", ".join(f"{number:,} {what}" for what, number in results["counts"].items()) + ".\n"
+    contenders = results["rows"]
+    yield head("frozen features", *next(iter(contenders.values())))
+    for name, numbers in contenders.items():
+        seeds = results["seeds"].get(name, 1)
+        cells = (f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in numbers.values())
+        yield rows(f"{name} ({seeds} seeds)" if seeds > 1 else name, *cells)
+    yield ""
+
+
+PAGES = {
+    "speed.md": {
+        "encoder": encoder_lines,
+        "accuracy": accuracy_lines,
+        "end_to_end": end_to_end_lines,
+        "memory": memory_lines,
+        "pretrain": pretrain_lines,
+    },
+    "probes.md": {"probes": probes_lines},
 }
+"""Page -> name of the results -> what makes lines of them."""
 
 
-def measured() -> str:
+def measured(sections: dict[str, Callable[[dict[str, Any]], Iterator[str]]]) -> str:
     """The sections whose results are there."""
     lines: list[str] = []
-    for name, section in SECTIONS.items():
+    for name, section in sections.items():
         path = RESULTS / f"{name}.json"
         if path.is_file():
             lines += section(json.loads(path.read_text("utf-8")))
@@ -138,10 +153,12 @@ def measured() -> str:
 
 
 def main() -> None:
-    text = PAGE.read_text("utf-8")
-    before, rest = text.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{measured()}\n{END}{rest.split(END)[1]}", "utf-8")
-    console.print(f"-> {PAGE}")
+    for name, sections in PAGES.items():
+        page = DOCS / name
+        before, rest = page.read_text("utf-8").split(BEGIN)
+        text = f"{before}{BEGIN}\n{measured(sections)}\n{END}{rest.split(END)[1]}"
+        page.write_text(text, "utf-8")
+        console.print(f"-> {page}")
 
 
 if __name__ == "__main__":
