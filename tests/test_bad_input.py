@@ -196,6 +196,15 @@ def test_resume_with_other_settings(good: Path, tmp_path: Path) -> None:
         extract(good, out=out, limit_seconds=0.5, rate=3, resume=True, **FAST)
 
 
+HEARS_CTRL_C = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+sys.argv = ["openmarlin", *sys.argv[1:]]
+from openmarlin.cli import main
+main()
+"""
+
+
 def test_interrupted_by_ctrl_c(clips: Path, tmp_path: Path) -> None:
     source = tmp_path / "videos"
     source.mkdir()
@@ -203,7 +212,7 @@ def test_interrupted_by_ctrl_c(clips: Path, tmp_path: Path) -> None:
         shutil.copy(clips / name, source)
     out = tmp_path / "out"
     run = _start(
-        *(sys.executable, "-m", "openmarlin", "extract", source, "--out", out, "--workers", "1")
+        *(sys.executable, "-c", HEARS_CTRL_C, "extract", source, "--out", out, "--workers", "1")
     )
     while run.poll() is None and not list(out.glob("parts/*.parquet")):
         time.sleep(0.01)
