@@ -17,7 +17,7 @@ from openmarlin.training.run import CONFIG_FILE, MODEL
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "pretrain_tiny_cpu.yaml"
 SMALL = {"shape": {"image_size": 112}, "batch": 4, "base_lr": 0.0256, "decode_share": 0.5}
-"""A quarter of the tokens, and many small steps: what learns most in an hour of two cores."""
+"""A quarter of the tokens, and many small steps (docs/probes.md says why)."""
 CONTENDERS: dict[str, dict[str, Any]] = {
     "fasking, critic": {"masking": "fasking"},
     "fasking": {"masking": "fasking", "w_adv": 0},
@@ -32,10 +32,9 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     args = parser.parse_args()
     models: dict[str, list[str]] = {}
-    for seed in args.seeds:
+    for seed in SEEDS:
         for name, options in CONTENDERS.items():
             run = args.out / f"{name.replace(' ', '_').replace(',', '')}-{seed}"
             settings = {"epochs": None, "steps": args.steps, "seed": seed, **SMALL, **options}

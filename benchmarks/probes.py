@@ -34,6 +34,7 @@ from openmarlin.model.weights import load
 from openmarlin.model.zoo import PRESETS
 
 Array = NDArray[Any]
+Rows = dict[str, dict[str, list[float]]]  # contender -> probe -> number, low, high
 N_POSE = 3
 LEAST_SPREAD = 0.02  # of a target over windows; what hardly varies is not regressed
 RESAMPLES = 1000
@@ -258,11 +259,8 @@ def untrained(image_size: int) -> list[Encoder]:
     return [Encoder(config, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
 
 
-Rows = dict[str, dict[str, list[float]]]
-
-
 def run(windows: Windows, models: dict[str, list[str]]) -> tuple[Rows, dict[str, int]]:
-    """Contender -> probe -> number, low and high; means over its seeds, whose number comes second.
+    """Means over the seeds of every contender, and how many seeds it has.
 
     Untrained encoders of the same sizes are always among them.
     """
@@ -278,18 +276,18 @@ def run(windows: Windows, models: dict[str, list[str]]) -> tuple[Rows, dict[str,
     for name, some in encoders.items():
         contenders[name] = lambda some=some: [encode(encoder, windows) for encoder in some]
     results: Rows = {}
-    counts: dict[str, int] = {}
+    n_seeds: dict[str, int] = {}
     for name, make in contenders.items():
         seeds = [
             {key: score.interval() for key, score in probe(features, windows).items()}
             for features in make()
         ]
-        counts[name] = len(seeds)
+        n_seeds[name] = len(seeds)
         results[name] = {key: np.mean([s[key] for s in seeds], axis=0).tolist() for key in seeds[0]}
         console.print(
             name, {key: [round(v, 3) for v in value] for key, value in results[name].items()}
         )
-    return results, counts
+    return results, n_seeds
 
 
 def show(results: Rows) -> None:
@@ -320,10 +318,7 @@ def main() -> None:
             ((windows.table.emotion != "") & (windows.table.kind == "real")).sum()
         ),
     }
-    save(
-        "probes",
-        {"counts": counts, "seeds": seeds, "rows": results},
-    )
+    save("probes", {"counts": counts, "seeds": seeds, "rows": results})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import sys
 import pytest
 
 _CHILD = """
-import sys
 from pathlib import Path
 import numpy as np
 from openmarlin.allocator import {name}
