@@ -12,7 +12,7 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_... of malloc.h
-_LARGE = 1 << 20
+_LARGE = 1 << 21
 
 
 def keep_freed_memory() -> None:
