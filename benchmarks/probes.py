@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -147,9 +147,10 @@ def movement(features: Array, windows: Windows, columns: slice, what: str) -> Sc
     target = target[
         :, target[train].std(axis=0) > (LEAST_SPREAD if what == "mean" else LEAST_SPREAD / 2)
     ]
-    ridge = make_pipeline(StandardScaler(), RidgeCV(ALPHAS))
-    error = (ridge.fit(features[train], target[train]).predict(features[test]) - target[test]) ** 2
-    groups = windows.table.group.to_numpy()[test]
+    groups = windows.table.group.to_numpy()
+    ridge = _ridge(features[train], target[train], groups[train])
+    error = (ridge.predict(features[test]) - target[test]) ** 2
+    groups = groups[test]
     sums = {
         group: np.stack(
             [
@@ -162,6 +163,21 @@ def movement(features: Array, windows: Windows, columns: slice, what: str) -> Sc
         for group in np.unique(groups)
     }
     return Score(sums, _r2)
+
+
+def _ridge(features: Array, target: Array, groups: Array) -> Any:
+    """Fitted; every target with the penalty that did best on groups it was not fitted to."""
+    folds = GroupKFold(5)
+    errors = [
+        (cross_val_predict(_linear(alpha), features, target, groups=groups, cv=folds) - target) ** 2
+        for alpha in ALPHAS
+    ]
+    best = np.mean(errors, axis=1).argmin(axis=0)
+    return _linear(ALPHAS[best]).fit(features, target)
+
+
+def _linear(alpha: Any) -> Any:
+    return make_pipeline(StandardScaler(), Ridge(alpha))
 
 
 def _r2(parts: list[Array]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ from torch.utils.data import Dataset, get_worker_info
 from openmarlin.errors import InputError, TrainingError
 from openmarlin.training import engine as module
 from openmarlin.training.engine import Engine, is_main_process
+from openmarlin.training.optimizer import adamw
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_what_modules_compute_in(precision: str, dtype: str) -> None:
     made = Engine(accelerator="cpu", precision=precision)
     made.launch()
     linear = nn.Linear(3, 2)
-    wrapped, _ = made.setup(linear, {"lr": 0.1})
+    wrapped, _ = made.setup(linear, partial(adamw, lr=0.1))
     assert str(wrapped(torch.ones(1, 3)).dtype) == f"torch.{dtype}"
     assert linear.weight.dtype == torch.float32
     for asked, expected in (("auto", dtype), ("fp32", "float32"), ("bf16", "bfloat16")):
@@ -106,7 +108,7 @@ def test_one_process_is_its_own_mean(engine: Engine) -> None:
 
 def test_state_goes_out_and_in_again(engine: Engine) -> None:
     """A twin that is given the state takes the same step, bit for bit."""
-    settings = {"lr": 0.1, "betas": (0.9, 0.95), "weight_decay": 0.1}
+    make = partial(adamw, lr=0.1, betas=(0.9, 0.95), weight_decay=0.1)
 
     def step(linear: nn.Module, optimizer: torch.optim.Optimizer, x: float) -> None:
         engine.backward((linear(torch.full((2, 3), x)) ** 2).mean(), linear)
@@ -114,7 +116,7 @@ def test_state_goes_out_and_in_again(engine: Engine) -> None:
         optimizer.zero_grad()
 
     first, second = nn.Linear(3, 2), nn.Linear(3, 2)
-    wrapped, optimizer = engine.setup(first, settings)
+    wrapped, optimizer = engine.setup(first, make)
     for x in (1.0, 2.0, 3.0):
         step(wrapped, optimizer, x)
     weights, moments = engine.state(first, optimizer)
@@ -123,7 +125,7 @@ def test_state_goes_out_and_in_again(engine: Engine) -> None:
     }
     weights, moments = ({k: t.clone() for k, t in part.items()} for part in (weights, moments))
 
-    twin, twin_optimizer = engine.setup(second, settings)
+    twin, twin_optimizer = engine.setup(second, make)
     engine.load_weights(second, weights)
     engine.load_moments(second, twin_optimizer, moments)
     step(wrapped, optimizer, 4.0)
@@ -133,7 +135,7 @@ def test_state_goes_out_and_in_again(engine: Engine) -> None:
 
 def test_gradients_are_clipped_as_a_whole(engine: Engine) -> None:
     linear = nn.Linear(3, 2)
-    wrapped, optimizer = engine.setup(linear, {"lr": 0.1})
+    wrapped, optimizer = engine.setup(linear, partial(adamw, lr=0.1))
     engine.backward(wrapped(torch.full((1, 3), 100.0)).sum(), wrapped)
     direction = torch.cat([p.grad.flatten() for p in linear.parameters()])
     engine.clip_gradients(wrapped, optimizer, 0.5)

@@ -165,7 +165,7 @@ def test_averaged_weights_follow_and_are_what_is_validated_and_saved(
     assert moved(trainer, trained) == 0
 
 
-@pytest.mark.parametrize("values", [{}, {"ema": 0.9}, {"w_adv": 0}])
+@pytest.mark.parametrize("values", [{}, {"ema": 0.9}, {"w_adv": 0}, {"muon_lr": 0.02}])
 def test_what_is_restored_goes_on_bit_for_bit(
     make: Callable[..., Trainer], values: dict[str, Any]
 ) -> None:
@@ -229,3 +229,13 @@ def test_the_learning_rate_is_the_schedules(make: Callable[..., Trainer]) -> Non
         trainer.step(number, [batch()])
         for optimizer in (trainer.optimizer, trainer.critic_optimizer):
             assert {g["lr"] for g in optimizer.param_groups} == {trainer.schedule.lr(number)}
+
+
+def test_muon_follows_the_schedule_at_a_rate_of_its_own(make: Callable[..., Trainer]) -> None:
+    trainer = make(muon_lr=0.02)
+    trainer.schedule = Schedule(10, 4, LR, LR / 10)
+    trainer.step(9, [batch()])
+    now = trainer.schedule.lr(9)
+    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    assert rates == pytest.approx([20 * now, now])
+    assert [group["lr"] for group in trainer.critic_optimizer.param_groups] == [now]

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -39,7 +39,6 @@ except ImportError:  # Windows
 Tensors = dict[str, Tensor]
 
 _GRACE_S = 60
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, beside "step"
 
 
 class _Mixed(MixedPrecision):
@@ -126,19 +125,17 @@ class Engine:
     # Modules
 
     def setup(
-        self, module: nn.Module, optimizer_settings: Mapping[str, Any]
+        self,
+        module: nn.Module,
+        make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Copy a module to the devices, or divide it among them, and make its AdamW.
+        """Copy a module to the devices, or divide it among them, and make its optimizer.
 
         The module is called through what is returned; its state is asked for from the module.
         """
         wrapped = cast(nn.Module, self.fabric.setup_module(module))
-        optimizer = self.optimizer(module, optimizer_settings)
-        return wrapped, cast(torch.optim.Optimizer, self.fabric.setup_optimizers(optimizer))
-
-    def optimizer(self, module: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-        """AdamW for a module that is on the device already."""
-        return torch.optim.AdamW(module.parameters(), fused=True, **settings)
+        optimizer = self.fabric.setup_optimizers(make_optimizer(module))
+        return wrapped, cast(torch.optim.Optimizer, optimizer)
 
     def autocast(self, precision: str) -> AbstractContextManager[None]:
         """For a module that is called as it is: `auto` is what the wrapped one has."""
@@ -208,11 +205,12 @@ class Engine:
         self, module: nn.Module, optimizer: torch.optim.Optimizer, moments: Tensors
     ) -> None:
         """Put back what `state` told of an optimizer."""
-        inner = _inner(optimizer)
-        for name, parameter in module.named_parameters():
-            inner.state[parameter] = {
-                what: _divided(moments[f"{name}.{what}"], parameter) for what in _MOMENTS
-            } | {"step": moments[f"{name}.step"].to(self.device)}
+        inner, parameters = _inner(optimizer), dict(module.named_parameters())
+        for key, moment in moments.items():
+            name, _, what = key.rpartition(".")
+            like = parameters[name]
+            here = moment.to(self.device) if what == "step" else _divided(moment, like)
+            inner.state[like][what] = here
 
     # Processes
 

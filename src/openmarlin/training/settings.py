@@ -46,8 +46,10 @@ class PretrainSettings(SampleSettings):
         warmup: share of the steps in which the learning rate rises.
         base_lr: peak learning rate for an effective batch of 256; it scales linearly.
         min_lr: what the cosine ends in, for an effective batch of 256.
+        muon_lr: peak learning rate of Muon for the matrices of the blocks (0.02 is usual; it does
+            not scale with the batch); base_lr is then for the rest. None: AdamW for all.
         betas: of AdamW.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW and Muon.
         clip_grad: bound on the norm of the autoencoder's gradient.
         ema: decay of the averaged weights, which are then what is validated and saved as model.
 
@@ -93,6 +95,7 @@ class PretrainSettings(SampleSettings):
     warmup: float = Field(0.02, ge=0, le=1)
     base_lr: float = Field(1.5e-4, gt=0)
     min_lr: float = Field(1e-5, ge=0)
+    muon_lr: float | None = Field(None, gt=0)
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(0.0, ge=0)
     clip_grad: float | None = Field(None, gt=0)
@@ -128,6 +131,12 @@ class PretrainSettings(SampleSettings):
             raise ValueError("give either epochs or steps")
         if self.min_lr > self.base_lr:
             raise ValueError(f"min_lr {self.min_lr:g} is above base_lr {self.base_lr:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_whole_matrices(self) -> Self:
+        if self.muon_lr is not None and self.strategy == "fsdp":
+            raise ValueError("muon_lr needs whole matrices, fsdp divides them: use strategy=ddp")
         return self
 
     @classmethod

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from openmarlin.errors import TrainingError
 from openmarlin.model.autoencoder import Autoencoder
@@ -31,6 +31,7 @@ from openmarlin.training.objective import (
     denormalize,
     reconstruction_loss,
 )
+from openmarlin.training.optimizer import FACTOR, Muon, adamw
 from openmarlin.training.schedule import Schedule
 from openmarlin.training.settings import PretrainSettings
 
@@ -82,17 +83,12 @@ class Trainer:
         if settings.compile:
             for blocks in (model.encoder.blocks, model.decoder.blocks):
                 blocks.compile()
-        adamw = {
-            "lr": schedule.peak,
-            "betas": settings.betas,
-            "weight_decay": settings.weight_decay,
-        }
-        self.wrapped, self.optimizer = engine.setup(self.module, adamw)
+        self.wrapped, self.optimizer = engine.setup(self.module, self._make_optimizer)
         self.critic: Critic | None = None
         if settings.w_adv:
             seed = torch.Generator().manual_seed(settings.seed + 1)
             self.critic = Critic(model.config, seed).to(engine.device)
-            self.critic_optimizer = engine.optimizer(self.critic, adamw)
+            self.critic_optimizer = adamw(self.critic, **self._adamw)
         self.average: list[Tensor] | None = None
         if settings.ema is not None:
             self.average = [p.clone() for p in engine.held(self.module)]
@@ -202,6 +198,20 @@ class Trainer:
             moments = part("critic_optimizer")
             self.engine.load_moments(self.critic, self.critic_optimizer, moments)
 
+    @property
+    def _adamw(self) -> dict[str, Any]:
+        asked = self.settings
+        return {
+            "lr": self.schedule.peak,
+            "betas": asked.betas,
+            "weight_decay": asked.weight_decay,
+        }
+
+    def _make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        if self.settings.muon_lr is None:
+            return adamw(module, **self._adamw)
+        return Muon(module, muon_lr=self.settings.muon_lr, **self._adamw)
+
     def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         made: tuple[Tensor, Tensor] = self.wrapped(batch["video"], batch["mask"], batch["wanted"])
         return made
@@ -252,7 +262,7 @@ class Trainer:
         if self.critic is not None:
             groups += self.critic_optimizer.param_groups
         for group in groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get(FACTOR, 1)
 
     def _seed(self, number: int) -> int:
         parts = [self.settings.seed, number, self.engine.rank]
