@@ -5,8 +5,9 @@ READY := .venv/ready
 
 .PHONY: demo test test-slow check bench clean
 
-demo: $(READY)  ## features of the example clips, and a report to look at
-	$(BIN)/openmarlin extract examples/clips --out demo-out --faces all --overwrite
+demo: $(READY)  ## features of the example clips with a report, and what the model sees in a masked face
+	$(BIN)/openmarlin extract examples/clips --out demo-out/features --faces all --overwrite
+	$(BIN)/openmarlin reconstruct examples/clips/single_face.mp4 --out demo-out/reconstruction --overwrite
 
 test: $(READY)  ## the fast suite (within 12 minutes on two cores)
 	$(BIN)/python -m pytest

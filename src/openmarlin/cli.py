@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from openmarlin import __version__
-from openmarlin.config import Backend, Precision, Tail
+from openmarlin.config import DEFAULT_MODEL, Backend, Precision, Tail
 from openmarlin.console import console
 from openmarlin.errors import InputError, OpenMarlinError
 
@@ -71,7 +71,7 @@ def extract(
     out: Annotated[
         Path, typer.Option(help="A folder to write, or one .parquet, .npz or .csv file.")
     ],
-    model: Annotated[str, typer.Option(help="Name, folder or checkpoint.")] = "tiny",
+    model: Annotated[str, typer.Option(help="Name, folder or checkpoint.")] = DEFAULT_MODEL,
     faces: Annotated[str, typer.Option(help="largest, all, or a number a window.")] = "largest",
     precropped: Annotated[
         bool, typer.Option("--precropped", help="The videos are face crops already.")
@@ -212,7 +212,9 @@ def pretrain(
 def reconstruct(
     video: Annotated[Path, typer.Argument(help="A video with a face.")],
     out: Annotated[Path, typer.Option(help="A folder for strips.png, strips.mp4, errors.json.")],
-    model: Annotated[str, typer.Option(help="A whole autoencoder: name, folder, checkpoint.")],
+    model: Annotated[
+        str, typer.Option(help="A whole autoencoder: name, folder, checkpoint.")
+    ] = DEFAULT_MODEL,
     masking: Annotated[str, typer.Option(help="How (see `openmarlin masks`).")] = "fasking",
     mask_ratio: Annotated[float, typer.Option(help="Share of the tokens that is masked.")] = 0.9,
     regions: Annotated[

@@ -12,6 +12,9 @@ Tail = Literal["pad", "drop", "reference"]
 Precision = Literal["auto", "fp32", "bf16"]
 Backend = Literal["auto", "torch", "openvino"]
 
+DEFAULT_MODEL = "openmarlin_vit_tiny"
+"""What ships with the package (`model.zoo.SHIPPED`)."""
+
 CLIP_FRAMES = 16
 """Frames a clip (MARLIN, section 4.1: 16 frames of 224x224)."""
 
@@ -35,7 +38,7 @@ class Settings(BaseModel):
 class ExtractSettings(Settings):
     """How features are extracted. Two runs with equal settings give equal tables."""
 
-    model: str = "tiny"
+    model: str = DEFAULT_MODEL
     faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = "largest"
     precropped: bool = False
     align: bool = False
@@ -62,7 +65,7 @@ class PrepareSettings(Settings):
 class ReconstructSettings(Settings):
     """What is reconstructed. Equal settings, videos and models give equal numbers."""
 
-    model: str
+    model: str = DEFAULT_MODEL
     masking: str = "fasking"
     mask_ratio: float = Field(0.9, gt=0, lt=1)
     regions: tuple[str, ...] = ()

@@ -193,6 +193,8 @@ def test_no_group_is_on_both_sides(groups: list[int], share: float) -> None:
     n = len(set(groups))
     wanted = min(max(1, round(share * n)), n - 1) if share else 0
     assert len({groups[i] for i in held_out}) == wanted
+    first = [groups[i] for i in held_out[:wanted]]
+    assert len(set(first)) == wanted  # one of each before a second of any
 
 
 @given(groups=st.permutations([0, 0, 1, 2, 2, 2, 3, 4, 5]))

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.zoo import PRESETS, RELEASED, ModelConfig, catalogue
+from openmarlin.model.zoo import PRESETS, RELEASED, SHIPPED, ModelConfig, catalogue
 
 PUBLISHED = {
     "small": (22_482_048, 2_376_768),
@@ -75,7 +75,7 @@ def test_presets_are_untrained_and_released_models_say_their_licence() -> None:
 
 def test_the_catalogue_lists_every_name_once() -> None:
     lines = catalogue()
-    assert [line.name for line in lines] == [*PRESETS, *RELEASED]
+    assert [line.name for line in lines] == [*SHIPPED, *PRESETS, *RELEASED]
     by_name = {line.name: line for line in lines}
     assert by_name["small"].download_mb == 0
     assert by_name["marlin_vit_small_ytf"].download_mb == pytest.approx(89.9)

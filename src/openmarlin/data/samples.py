@@ -161,16 +161,23 @@ def draw_frames(n_frames: int, length: int, rate: int, rng: np.random.Generator)
 def split_tracks(tracks: Sequence[Track], share: float) -> tuple[list[int], list[int]]:
     """Positions of training and of held-out tracks; no group of faces is in both.
 
-    Which groups are held out depends on their names alone. At least one is, and one is not; with
-    a single group, or a share of 0, nothing is held out.
+    Held-out ones come in turns, one of each group, so that the first few are of many faces. Which
+    groups are held out depends on their names alone. At least one is, and one is not; with a single
+    group, or a share of 0, nothing is held out.
     """
     groups = sorted(
         {track.group for track in tracks}, key=lambda g: hashlib.sha256(g.encode()).digest()
     )
     count = min(max(1, round(share * len(groups))), len(groups) - 1) if share else 0
     chosen = set(groups[:count])
-    held_out = [i for i, track in enumerate(tracks) if track.group in chosen]
-    return [i for i, track in enumerate(tracks) if track.group not in chosen], held_out
+    turns: dict[str, int] = dict.fromkeys(chosen, 0)
+    held_out: list[tuple[int, int]] = []
+    for i, track in enumerate(tracks):
+        if track.group in chosen:
+            held_out.append((turns[track.group], i))
+            turns[track.group] += 1
+    training = [i for i, track in enumerate(tracks) if track.group not in chosen]
+    return training, [i for _, i in sorted(held_out)]
 
 
 class SampleStream:

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from openmarlin.allocator import return_large_blocks
-from openmarlin.config import Backend, ExtractSettings, Precision, Tail
+from openmarlin.config import DEFAULT_MODEL, Backend, ExtractSettings, Precision, Tail
 from openmarlin.console import console, job_progress
 from openmarlin.data.clips import FaceClip
 from openmarlin.data.features import Features, WindowRow
@@ -60,7 +60,7 @@ def extract(
     inputs: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
-    model: str | Path = "tiny",
+    model: str | Path = DEFAULT_MODEL,
     faces: Literal["largest", "all"] | int = "largest",
     precropped: bool = False,
     align: bool = False,

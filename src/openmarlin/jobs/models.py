@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from openmarlin.model.zoo import catalogue
@@ -14,14 +15,15 @@ def models() -> Table:
         Column("width", justify="right"),
         Column("size", justify="right", no_wrap=True),
         Column("weights", no_wrap=True),
-        Column("licence", no_wrap=True),
+        Column("licence"),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
         caption="Released weights are fetched from the Hugging Face hub when named, and cached. "
         "Any folder or checkpoint can stand in place of a name (docs/models.md).",
     )
     for model in catalogue():
-        weights = (
-            f"{model.trained_on}, {model.download_mb:.0f} MB" if model.download_mb else "random"
-        )
+        size = f", {model.download_mb:.0f} MB" if model.download_mb else ""
+        weights = model.trained_on + size or "random"
         table.add_row(
             model.name,
             str(model.width),

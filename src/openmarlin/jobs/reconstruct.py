@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from openmarlin.config import ExtractSettings, ReconstructSettings
+from openmarlin.config import DEFAULT_MODEL, ExtractSettings, ReconstructSettings
 from openmarlin.console import console
 from openmarlin.data.clips import ClipReader, FaceClip, clip_labels, first_clips
 from openmarlin.data.features import WindowRow
@@ -63,7 +63,7 @@ def reconstruct(
     video: str | Path,
     *,
     out: str | Path,
-    model: str | Path,
+    model: str | Path = DEFAULT_MODEL,
     masking: str = "fasking",
     mask_ratio: float = 0.9,
     regions: Sequence[str] = (),

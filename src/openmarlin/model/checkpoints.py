@@ -24,6 +24,9 @@ Tensors = dict[str, Tensor]
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+REST = "decoder.safetensors"
+"""Beside an encoder's WEIGHTS: what makes it an autoencoder, for those who want it."""
+
 _FOLDER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
 _NESTS = ("state_dict", "model", "module")  # Lightning; VideoMAE; DeepSpeed
 
@@ -35,7 +38,12 @@ def read(path: Path) -> Tensors:
         ModelError: it is missing, damaged, holds pickled code, or is not a checkpoint.
     """
     if path.is_dir():
-        path = _weights_in(path)
+        rest = path / REST
+        return _read_file(_weights_in(path)) | (_read_file(rest) if rest.is_file() else {})
+    return _read_file(path)
+
+
+def _read_file(path: Path) -> Tensors:
     try:
         with path.open("rb") as file:
             start = file.read(9)

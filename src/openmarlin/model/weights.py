@@ -22,7 +22,7 @@ from openmarlin.model.convert import from_authors, has_decoder
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.hf_videomae import from_transformers
 from openmarlin.model.layers import sinusoid_table
-from openmarlin.model.zoo import PRESETS, RELEASED, ModelConfig
+from openmarlin.model.zoo import PRESETS, RELEASED, SHIPPED, ModelConfig
 
 Part = Literal["encoder", "full"]
 Source = str | os.PathLike[str]
@@ -71,10 +71,10 @@ def load(
     """A model in evaluation mode.
 
     Args:
-        source: a preset ("tiny", "small", "base", "large": untrained, the same weights on every
-            call), a released name ("marlin_vit_base_ytf", ...: fetched once), a folder (ours, or of
-            transformers' VideoMAE), or a file (MARLIN's .pt or .ckpt, VideoMAE's .pth,
-            safetensors).
+        source: what ships ("openmarlin_vit_tiny"), a preset ("tiny", "small", "base", "large":
+            untrained, the same weights on every call), a released name ("marlin_vit_base_ytf", ...:
+            fetched once), a folder (ours, or of transformers' VideoMAE), or a file (MARLIN's .pt or
+            .ckpt, VideoMAE's .pth, safetensors).
         part: "encoder", or "full" for the whole autoencoder.
         device: where to.
         precision: of weights and arithmetic, "fp32" or "bf16".
@@ -142,13 +142,15 @@ def _untrained(config: ModelConfig, part: Part) -> Encoder | Autoencoder:
 
 
 def _locate(name: str, part: Part, offline: bool | None) -> Path:
+    if name in SHIPPED:
+        return SHIPPED[name].folder
     if name in RELEASED:
         return hub.fetch(RELEASED[name], part, offline=offline)
     path = Path(name).expanduser()
     if not path.exists():
         raise ModelError(
             f"there is no model '{name}': it is neither a file nor a folder, nor one of "
-            f"{', '.join((*PRESETS, *RELEASED))}"
+            f"{', '.join((*SHIPPED, *PRESETS, *RELEASED))}"
         )
     if path.name == WEIGHTS and (path.parent / CONFIG).is_file():
         return path.parent

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from openmarlin.config import DEFAULT_MODEL
 from openmarlin.errors import ModelError
 
 
@@ -182,6 +184,29 @@ RELEASED: dict[str, Released] = {
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """Weights inside this package: the encoder, and beside it the rest of the autoencoder.
+
+    They were trained on clips for research only, so their licence is not that of the code.
+    """
+
+    name: str
+    preset: str
+    trained_on: str
+    licence: str
+
+    @property
+    def folder(self) -> Path:
+        """The model folder inside the package."""
+        return Path(__file__).parents[1] / "weights" / self.name
+
+
+SHIPPED: dict[str, Shipped] = {
+    DEFAULT_MODEL: Shipped(DEFAULT_MODEL, "tiny", "1,019 clips, inside", "research, non-commercial")
+}
+
+
+@dataclass(frozen=True)
 class Listing:
     """One line of the catalogue: a name that `load` understands."""
 
@@ -196,7 +221,19 @@ class Listing:
 
 
 def catalogue() -> list[Listing]:
-    """Every name that `load` understands, the presets first."""
+    """Every name that `load` understands: shipped, untrained, released."""
+    shipped = [
+        Listing(
+            m.name,
+            PRESETS[m.preset].width,
+            PRESETS[m.preset].encoder_parameters,
+            0.0,
+            m.trained_on,
+            m.licence,
+            str(m.folder),
+        )
+        for m in SHIPPED.values()
+    ]
     presets = [
         Listing(c.name, c.width, c.encoder_parameters, 0.0, "", "", c.source)
         for c in PRESETS.values()
@@ -213,4 +250,4 @@ def catalogue() -> list[Listing]:
         )
         for r in RELEASED.values()
     ]
-    return presets + released
+    return shipped + presets + released
