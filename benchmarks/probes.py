@@ -1,15 +1,17 @@
 """What frozen features know of a face; `python -m benchmarks.probes WINDOWS NAME=MODEL[,MODEL]...`.
 
 WINDOWS is what `benchmarks.probe_windows` made; models of one name differ in their seed, and their
-results are averaged. Everything is split by group of faces (real or fake: by source), and every
-number comes with the interval in which 95 % of 1,000 bootstrap resamples of those groups lie.
+results are averaged. Rows of earlier calls on the same windows stay. Everything is split by group
+of faces (real or fake: by source), and every number comes with the interval in which 95 % of 1,000
+bootstrap resamples of those groups lie.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.common import console, save
+from benchmarks.common import RESULTS, console, save
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.inference import EncoderRunner
 from openmarlin.model.weights import load
@@ -275,10 +277,13 @@ def untrained(image_size: int) -> list[Encoder]:
     return [Encoder(config, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
 
 
-def run(windows: Windows, models: dict[str, list[str]]) -> tuple[Rows, dict[str, int]]:
+def run(
+    windows: Windows, models: dict[str, list[str]], known: Container[str]
+) -> tuple[Rows, dict[str, int]]:
     """Means over the seeds of every contender, and how many seeds it has.
 
-    Untrained encoders of the same sizes are always among them.
+    Untrained encoders of the same sizes are among them; what is no model and is `known` is not
+    measured again.
     """
     loaded = {name: [load(path, "encoder") for path in paths] for name, paths in models.items()}
     encoders = loaded | {
@@ -294,6 +299,8 @@ def run(windows: Windows, models: dict[str, list[str]]) -> tuple[Rows, dict[str,
     results: Rows = {}
     n_seeds: dict[str, int] = {}
     for name, make in contenders.items():
+        if name in known and name not in models:
+            continue
         seeds = [
             {key: score.interval() for key, score in probe(features, windows).items()}
             for features in make()
@@ -323,8 +330,6 @@ def main() -> None:
     args = parser.parse_args()
     models = {name: paths.split(",") for name, _, paths in (m.partition("=") for m in args.models)}
     windows = Windows.read(args.windows)
-    results, seeds = run(windows, models)
-    show(results)
     counts = {
         "training windows": int(windows.training.sum()),
         "held-out windows": int(windows.testing.sum()),
@@ -334,6 +339,13 @@ def main() -> None:
             ((windows.table.emotion != "") & (windows.table.kind == "real")).sum()
         ),
     }
+    file = RESULTS / "probes.json"
+    before = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    if before.get("counts") != counts:
+        before = {"rows": {}, "seeds": {}}
+    results, seeds = run(windows, models, before["rows"])
+    results, seeds = before["rows"] | results, before["seeds"] | seeds
+    show(results)
     save("probes", {"counts": counts, "seeds": seeds, "rows": results})
 
 
