@@ -121,7 +121,7 @@ def test_the_terminal_says_which_weights_were_used(
     out, result = folder
     announce(result, out)
     assert "'tiny' are untrained" in capsys.readouterr().err
-    model = {**result.meta["model"], "name": "mine", "trained": True, "licence": "research"}
+    model = {**result.meta["model"], "name": "mine", "caution": "", "licence": "research"}
     announce(replace(result, meta={**result.meta, "model": model}), out)
     shown = capsys.readouterr().err
     assert "Weights: mine, research." in shown

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.zoo import PRESETS, RELEASED, SHIPPED, ModelConfig, catalogue
+from openmarlin.model.zoo import PRESETS, RELEASED, SHIPPED, ModelConfig, catalogue, caution
 
 PUBLISHED = {
     "small": (22_482_048, 2_376_768),
@@ -96,3 +96,11 @@ def test_the_documentation_has_the_numbers() -> None:
     for name, released in RELEASED.items():
         assert name in text
         assert released.licence in text
+
+
+def test_what_is_said_before_features_are_relied_on() -> None:
+    assert "untrained" in caution(PRESETS["small"])
+    mine = PRESETS["tiny"].changed(trained=True, name="mine")
+    assert caution(mine) == ""
+    for name, shipped in SHIPPED.items():
+        assert caution(mine.changed(name=name)) == shipped.caution

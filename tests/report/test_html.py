@@ -22,7 +22,12 @@ from openmarlin.report.html import write_report
 DIM = 6
 EVIL = "<script>alert(1)</script>&\"'`{{7*7}}.mp4"
 META: dict[str, Any] = {
-    "model": {"name": "tiny", "trained": False, "licence": "CC BY-NC 4.0", "sha256": "ab" * 32},
+    "model": {
+        "name": "tiny",
+        "caution": "The weights are untrained.",
+        "licence": "CC BY-NC 4.0",
+        "sha256": "ab" * 32,
+    },
     "precision": "bf16",
     "backend": "torch",
     "settings": {"rate": 2, "limit_seconds": None, "align": False},
@@ -124,11 +129,11 @@ def test_plots_and_labels(page: Page) -> None:
     assert "With so few faces" in page.text
 
 
-def test_untrained_weights_are_said_plainly(page: Page, tmp_path: Path) -> None:
-    assert "These features carry no meaning." in page.text
+def test_what_to_know_of_the_weights_is_said_plainly(page: Page, tmp_path: Path) -> None:
+    assert "Do not rely on these features. The weights are untrained." in page.text
     assert [a for a in page.all("p", "banner") if a.get("role") == "alert"]
-    trained = META | {"model": META["model"] | {"trained": True}}
-    assert "no meaning" not in report(tmp_path, [row("a.mp4", 0)], meta=trained).text
+    trained = META | {"model": META["model"] | {"caution": ""}}
+    assert "rely" not in report(tmp_path, [row("a.mp4", 0)], meta=trained).text
 
 
 def test_settings_and_licence(page: Page) -> None:
@@ -138,7 +143,7 @@ def test_settings_and_licence(page: Page) -> None:
 
 
 def test_every_name_is_only_text(tmp_path: Path) -> None:
-    meta = {"model": {"name": EVIL, "trained": False, "licence": EVIL}, EVIL: {EVIL: EVIL}}
+    meta = {"model": {"name": EVIL, "caution": EVIL, "licence": EVIL}, EVIL: {EVIL: EVIL}}
     rows = [row(EVIL, w, f) for w in range(3) for f in range(2)]
     page = report(tmp_path, rows, [thumb(EVIL, 0)], [("x" + EVIL, EVIL)], meta)
     assert not page.all("script")

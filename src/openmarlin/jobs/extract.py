@@ -33,6 +33,7 @@ from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.model.inference import EncoderRunner, choose
 from openmarlin.model.weights import load, weights_sha256
+from openmarlin.model.zoo import caution
 from openmarlin.report.html import write_report
 
 MAX_WORKERS = 8
@@ -304,6 +305,7 @@ def _meta(
             "trained": config.trained,
             "source": config.source,
             "licence": config.licence,
+            "caution": caution(config),
         },
         "settings": encoder.settings.model_dump(mode="json"),
         "precision": encoder.run.precision,
@@ -328,13 +330,10 @@ def _meta(
 def announce(result: Extraction, out: Path) -> None:
     """Say in a few lines what was done and where to look."""
     counts, model = result.meta["counts"], result.meta["model"]
-    if not model["trained"]:
-        console.print(
-            f"[yellow]The weights of '{model['name']}' are untrained: the features have the right "
-            "shape and no meaning. Choose trained ones with --model (see `openmarlin models`).[/]"
-        )
-    elif model["licence"]:
+    if model["licence"]:
         console.print(f"Weights: {model['name']}, {model['licence']}.")
+    if model["caution"]:
+        console.print(f"[yellow]{escape(model['caution'])}[/]", soft_wrap=True)
     for video, reason in result.failures.items():
         console.print(f"[red]failed[/] {escape(f'{video}: {reason}')}", soft_wrap=True)
     console.print(

@@ -194,6 +194,8 @@ class Shipped:
     preset: str
     trained_on: str
     licence: str
+    caution: str
+    """What a user should know before relying on its features."""
 
     @property
     def folder(self) -> Path:
@@ -202,8 +204,26 @@ class Shipped:
 
 
 SHIPPED: dict[str, Shipped] = {
-    DEFAULT_MODEL: Shipped(DEFAULT_MODEL, "tiny", "1,019 clips, inside", "research, non-commercial")
+    DEFAULT_MODEL: Shipped(
+        DEFAULT_MODEL,
+        "tiny",
+        "983 tracks, inside",
+        "research, non-commercial",
+        "The weights are small and were trained briefly: their features are not better than those "
+        "of random ones yet (docs/probes.md). For work that counts choose others with --model (see "
+        "`openmarlin models`).",
+    )
 }
+
+
+def caution(config: ModelConfig) -> str:
+    """What a user must know before relying on a model's features; empty if nothing."""
+    if not config.trained:
+        return (
+            f"The weights of '{config.name}' are untrained: the features have the right shape and "
+            "no meaning. Choose trained ones with --model (see `openmarlin models`)."
+        )
+    return SHIPPED[config.name].caution if config.name in SHIPPED else ""
 
 
 @dataclass(frozen=True)
