@@ -201,7 +201,10 @@ def spoil_folder(kind: str, good: Path, state: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("absent", "there is no model .*nowhere.* nor one of tiny, .*marlin_vit_large_ytf"),
+        (
+            "absent",
+            "there is no model .*nowhere.* nor one of openmarlin_vit_tiny, tiny, .*marlin_vit_large_ytf",
+        ),
         ("empty folder", "holds no model: none of model.safetensors"),
         ("empty file", "is not a checkpoint"),
         ("text", "is not a checkpoint: it is neither a safetensors nor a torch file"),
