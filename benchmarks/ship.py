@@ -19,12 +19,14 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.common import console
+from openmarlin.config import DEFAULT_MODEL
 from openmarlin.jobs.extract import extract
 from openmarlin.model.checkpoints import CONFIG, REST, WEIGHTS
 from openmarlin.model.weights import MODEL_TYPE, load, tensors
-from openmarlin.model.zoo import DEFAULT_MODEL, SHIPPED
+from openmarlin.model.zoo import SHIPPED
 from openmarlin.report.plots import curves_svg
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
+from openmarlin.training.log import METRICS_FILE, read_metrics
 
 ROOT = Path(__file__).parents[1]
 CLIPS, GOLDEN = ROOT / "examples" / "clips", ROOT / "tests" / "jobs" / "golden.npy"
@@ -56,8 +58,7 @@ def write_curve(runs: list[Path]) -> None:
     points: dict[str, list[tuple[int, float]]] = {"rec": [], "val_rec": []}
     before = 0
     for run in runs:
-        lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
-        metrics = [json.loads(line) for line in lines]
+        metrics = read_metrics(run / METRICS_FILE)
         for row in metrics:
             for name, found in points.items():
                 if name in row:

@@ -27,8 +27,8 @@ def keep_freed_memory() -> None:
 def return_large_blocks() -> None:
     """For work of any length, as `extract` is: frames would riddle the heap with holes.
 
-    Memory then does not grow with the length of a video, for a few percent of the time, which the
-    kernel takes (benchmarks/memory.py, docs/speed.md).
+    Memory then hardly grows with the length of a video, for a percent or two of the time, which
+    the kernel takes (benchmarks/memory.py, docs/speed.md).
     """
     _set({_MMAP_THRESHOLD: _LARGE})
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from openmarlin.config import DEFAULT_MODEL
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.checkpoints import REST, WEIGHTS, read
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import to_model_input
 from openmarlin.model.weights import load
-from openmarlin.model.zoo import DEFAULT_MODEL, PRESETS, SHIPPED
+from openmarlin.model.zoo import PRESETS, SHIPPED
 
 FOLDER = SHIPPED[DEFAULT_MODEL].folder
 

@@ -1,4 +1,4 @@
-"""Devices, precision and processes; what needs several processes is in test_processes."""
+"""Devices, precision and processes; what needs several is in tests/jobs/test_pretrain.py."""
 
 from __future__ import annotations
 

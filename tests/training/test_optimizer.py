@@ -7,14 +7,14 @@ import torch
 from toys import TOY
 
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.training.optimizer import Muon
+from openmarlin.training.optimizer import MuonAndAdamW
 from openmarlin.training.settings import PretrainSettings
 
 
 def test_matrices_of_blocks_move_along_orthogonal_ones_and_the_rest_as_with_adamw() -> None:
     asked = PretrainSettings.of(**{**TOY, "data": ".", "out": "."})
     model = Autoencoder(asked.architecture(), torch.Generator().manual_seed(0))
-    optimizer = Muon(model, lr=1e-3, muon_lr=0.02, betas=(0.9, 0.95), weight_decay=0)
+    optimizer = MuonAndAdamW(model, lr=1e-3, muon_lr=0.02, betas=(0.9, 0.95), weight_decay=0)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     model(
         torch.rand(2, 3, 4, 32, 32), torch.arange(32).expand(2, -1) >= 8

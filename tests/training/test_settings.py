@@ -58,6 +58,8 @@ def test_an_unknown_key_and_the_nearest_there_is(key: str, nearest: str | None) 
         ({"epochs": "3"}, "settings: give either epochs or steps"),
         ({"steps": "null"}, "settings: give either epochs or steps"),
         ({"min_lr": "1"}, "settings: min_lr 1 is above base_lr 0.00015"),
+        ({"muon_lr": "0"}, "setting 'muon_lr': Input should be greater than 0"),
+        ({"muon_lr": "0.02", "strategy": "fsdp"}, "settings: muon_lr needs whole matrices"),
         ({"data": None}, "setting 'data': "),
         ({"model": "tinny"}, "unknown model 'tinny': did you mean 'tiny'?"),
         ({"shape.image_size": "100"}, "image_size 100 is not a multiple of patch 16"),

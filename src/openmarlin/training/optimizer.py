@@ -20,7 +20,7 @@ def adamw(module: nn.Module, **settings: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(module.parameters(), fused=True, **settings)
 
 
-class Muon(torch.optim.Optimizer):
+class MuonAndAdamW(torch.optim.Optimizer):
     """Muon (https://kellerjordan.github.io/posts/muon) where it applies, AdamW elsewhere.
 
     Muon steps along the nearest orthogonal matrix to the momentum, so that weak directions of a

@@ -31,7 +31,7 @@ from openmarlin.training.objective import (
     denormalize,
     reconstruction_loss,
 )
-from openmarlin.training.optimizer import FACTOR, Muon, adamw
+from openmarlin.training.optimizer import FACTOR, MuonAndAdamW, adamw
 from openmarlin.training.schedule import Schedule
 from openmarlin.training.settings import PretrainSettings
 
@@ -210,7 +210,7 @@ class Trainer:
     def _make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         if self.settings.muon_lr is None:
             return adamw(module, **self._adamw)
-        return Muon(module, muon_lr=self.settings.muon_lr, **self._adamw)
+        return MuonAndAdamW(module, muon_lr=self.settings.muon_lr, **self._adamw)
 
     def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         made: tuple[Tensor, Tensor] = self.wrapped(batch["video"], batch["mask"], batch["wanted"])
