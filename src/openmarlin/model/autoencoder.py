@@ -22,7 +22,7 @@ class Decoder(nn.Module):
                 f"model '{config.name}' is an encoder alone: its config has no decoder_width"
             )
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embedding = PositionTable(config.n_tokens, width)
+        self.pos_embedding = PositionTable(config, width)
         self.blocks = nn.Sequential(
             *(Block(width, heads, config.mlp_ratio, config.layer_norm_eps) for _ in range(depth))
         )
@@ -44,13 +44,26 @@ class Decoder(nn.Module):
             mask: bool (B, N).
             wanted: bool (B, N), those of the masked cubes to predict, equally many in every row.
         """
-        positions = self.pos_embedding.emb.expand(len(mask), -1, -1)
-        hidden = self.mask_token + pick(positions, wanted)
-        return torch.cat([visible + pick(positions, ~mask), hidden], dim=1)
+        return torch.cat([visible + self._positions(~mask), self._queries(wanted)], dim=1)
+
+    def embed_feature(self, feature: Tensor, wanted: Tensor) -> Tensor:
+        """As `embed`, with one token without a position in place of the visible ones.
+
+        Args:
+            feature: (B, decoder width), what is known of the whole clip.
+            wanted: bool (B, N), the cubes to predict, equally many in every row.
+        """
+        return torch.cat([feature[:, None], self._queries(wanted)], dim=1)
 
     def predict(self, tokens: Tensor) -> Tensor:
         """(..., decoder width) tokens after the blocks -> (..., P) cubes."""
         return self.head(self.norm(tokens))  # type: ignore[no-any-return]
+
+    def _queries(self, wanted: Tensor) -> Tensor:
+        return self.mask_token + self._positions(wanted)
+
+    def _positions(self, chosen: Tensor) -> Tensor:
+        return pick(self.pos_embedding.emb.expand(len(chosen), -1, -1), chosen)
 
 
 class Autoencoder(nn.Module):

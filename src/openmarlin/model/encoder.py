@@ -22,7 +22,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.patch_embedding = CubeEmbedding(config.width, config.tubelet, config.patch)
-        self.pos_embedding = PositionTable(config.n_tokens, config.width)
+        self.pos_embedding = PositionTable(config, config.width)
         self.blocks = nn.Sequential(
             *(
                 Block(config.width, config.heads, config.mlp_ratio, config.layer_norm_eps)

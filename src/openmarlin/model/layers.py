@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from openmarlin.model.zoo import ModelConfig
+
 
 def to_model_input(frames: Tensor) -> Tensor:
     """The one conversion from video at rest to model input.
@@ -43,25 +45,57 @@ def unpatchify(cubes: Tensor, grid: tuple[int, int, int], tubelet: int, patch: i
 def sinusoid_table(n: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Fixed positions (1, n, width) float32, 1-D over the flattened token index.
 
-    angle(p, j) = p / 10000^(2⌊j/2⌋/width), even j sin, odd j cos. MARLIN computes it in float32,
-    VideoMAE in float64 and then rounds, which differs by up to 1.1e-4: hence `dtype`.
+    MARLIN computes it in float32, VideoMAE in float64 and then rounds, which differs by up to
+    1.1e-4: hence `dtype`.
     """
-    with torch.device("cpu"):  # on "meta", dividing would import torch's compiler: two seconds
-        j, places = torch.arange(width), torch.arange(n, dtype=dtype)
-        wavelengths = torch.pow(torch.tensor(10000, dtype=dtype), 2 * (j // 2).to(dtype) / width)
+    with torch.device("cpu"):
+        return _sinusoids(torch.arange(n, dtype=dtype), width)[None]
+
+
+def axes_table(grid: tuple[int, int, int], width: int) -> Tensor:
+    """Fixed positions (1, t * h * w, width) float32: of time, row and column, a third each.
+
+    Rows and columns are counted in fourteenths of the picture, as cubes of 16 pixels in 224 are, so
+    that a place keeps its position in a picture of another size.
+    """
+    t, h, w = grid
+    part = width // 6 * 2
+    with torch.device("cpu"):
+        time = _sinusoids(torch.arange(t) + 0.5, width - 2 * part)
+        row, column = (_sinusoids((torch.arange(n) + 0.5) * 14 / n, part) for n in (h, w))
+        places = (time[:, None, None], row[None, :, None], column[None, None])
+        return torch.cat([p.expand(t, h, w, -1) for p in places], dim=-1).reshape(1, -1, width)
+
+
+def position_table(config: ModelConfig, width: int) -> Tensor:
+    """(1, N, width), as `positions` of the config says."""
+    if config.positions == "axes":
+        return axes_table(config.grid, width)
+    return sinusoid_table(config.n_tokens, width)
+
+
+def _sinusoids(places: Tensor, width: int) -> Tensor:
+    """angle(p, j) = p / 10000^(2⌊j/2⌋/width), even j sin, odd j cos: (n,) -> (n, width)."""
+    j, dtype = torch.arange(width), places.dtype
+    wavelengths = torch.pow(torch.tensor(10000, dtype=dtype), 2 * (j // 2).to(dtype) / width)
     # A product with the reciprocal, not a quotient: it gives the released tables bit for bit.
     angles = places[:, None] * (1 / wavelengths)
-    return torch.where(j % 2 == 0, angles.sin(), angles.cos()).to(torch.float32)[None]
+    return torch.where(j % 2 == 0, angles.sin(), angles.cos()).to(torch.float32)
 
 
 class PositionTable(nn.Module):
-    """The frozen table of positions, kept with the weights: checkpoint families differ in it."""
+    """The frozen table of positions, kept with the weights: checkpoint families differ in it.
+
+    Args:
+        config: tells the grid, and which positions: those of its `positions`.
+        width: of the tokens.
+    """
 
     emb: Tensor
 
-    def __init__(self, n: int, width: int) -> None:
+    def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
-        self.register_buffer("emb", sinusoid_table(n, width))
+        self.register_buffer("emb", position_table(config, width))
 
 
 class CubeEmbedding(nn.Module):

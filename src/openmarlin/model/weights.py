@@ -21,7 +21,7 @@ from openmarlin.model.checkpoints import CONFIG, WEIGHTS, Tensors, read, read_js
 from openmarlin.model.convert import from_authors, has_decoder
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.hf_videomae import from_transformers
-from openmarlin.model.layers import sinusoid_table
+from openmarlin.model.layers import position_table
 from openmarlin.model.zoo import PRESETS, RELEASED, SHIPPED, ModelConfig
 
 Part = Literal["encoder", "full"]
@@ -214,7 +214,7 @@ def _shell(config: ModelConfig, part: Part) -> Encoder | Autoencoder:
 
 def _resized(name: str, tensor: torch.Tensor, config: ModelConfig) -> torch.Tensor:
     if name.endswith("pos_embedding.emb") and tensor.shape[1] != config.n_tokens:
-        return sinusoid_table(config.n_tokens, tensor.shape[2])
+        return position_table(config, tensor.shape[2])
     return tensor
 
 

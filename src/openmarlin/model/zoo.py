@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +16,8 @@ from openmarlin.errors import ModelError
 class ModelConfig(BaseModel):
     """What is needed to build a model, and where its weights come from: `config.json`.
 
+    `positions` are sinusoids of the flattened `index` of a token, as in all published models, or of
+    its time, row and column apart (`axes`), which a model learns to use in far fewer steps.
     `normalize_targets` says that the decoder predicts cubes less their mean, by their deviation.
     """
 
@@ -31,6 +33,7 @@ class ModelConfig(BaseModel):
     heads: int = Field(gt=0)
     mlp_ratio: float = Field(4.0, gt=0)
     layer_norm_eps: float = Field(1e-5, gt=0)
+    positions: Literal["index", "axes"] = "index"
     decoder_width: int | None = Field(None, gt=0)
     decoder_depth: int | None = Field(None, gt=0)
     decoder_heads: int | None = Field(None, gt=0)

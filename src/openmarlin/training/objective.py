@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,20 @@ _CHANNELS = 3
 _EPS = 1e-6
 
 
+class Prediction(NamedTuple):
+    """The wanted cubes (B, W, P): pixels in [0, 1], or normalised.
+
+    Attributes:
+        made: from the visible tokens.
+        target: as they are, float32.
+        from_feature: from the clip's feature alone; None where that is not asked for.
+    """
+
+    made: Tensor
+    target: Tensor
+    from_feature: Tensor | None
+
+
 class MaskedPrediction(nn.Module):
     """Clips with masks -> the wanted cubes, as predicted and as they are.
 
@@ -32,6 +46,7 @@ class MaskedPrediction(nn.Module):
     Args:
         model: the autoencoder to train.
         normalize_targets: see `normalize`.
+        from_feature: predict the wanted cubes once more, from the clip's feature alone.
         activation_checkpointing: blocks hold their input only and compute again to go backward.
     """
 
@@ -40,14 +55,16 @@ class MaskedPrediction(nn.Module):
         model: Autoencoder,
         *,
         normalize_targets: bool = False,
+        from_feature: bool = False,
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
         self.normalize_targets = normalize_targets
+        self.from_feature = from_feature
         self.activation_checkpointing = activation_checkpointing
 
-    def forward(self, video: Tensor, mask: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, video: Tensor, mask: Tensor, wanted: Tensor) -> Prediction:
         """Predict.
 
         Args:
@@ -56,18 +73,26 @@ class MaskedPrediction(nn.Module):
             wanted: bool (B, N), those of the masked cubes to predict, the same count in every row.
 
         Returns:
-            prediction and target (B, W, P); the target in float32, pixels in [0, 1] or normalised.
+            the prediction from the feature only where gradients are wanted: it is for learning.
         """
         config, encoder, decoder = self.model.config, self.model.encoder, self.model.decoder
         cubes = patchify(video.permute(0, 4, 1, 2, 3), config.tubelet, config.patch)
         visible = _floats(pick(cubes, ~mask))
-        tokens = encoder.norm(self._run(encoder.blocks, encoder.embed(visible, mask)))
-        tokens = decoder.embed(self.model.enc_dec_proj(tokens), mask, wanted)
-        tokens = self._run(decoder.blocks, tokens)[:, visible.shape[1] :]
+        tokens = self._run(encoder.blocks, encoder.embed(visible, mask))
+        known = self.model.enc_dec_proj(encoder.norm(tokens))
+        made = self._decode(decoder.embed(known, mask, wanted), known.shape[1])
+        from_feature = None
+        if self.from_feature and torch.is_grad_enabled():
+            feature = self.model.enc_dec_proj(encoder.norm(tokens.mean(dim=1)))
+            from_feature = self._decode(decoder.embed_feature(feature, wanted), 1)
         target = _floats(pick(cubes, wanted))
         if self.normalize_targets:
             target = normalize(target)
-        return decoder.predict(tokens), target
+        return Prediction(made, target, from_feature)
+
+    def _decode(self, tokens: Tensor, known: int) -> Tensor:
+        decoder = self.model.decoder
+        return decoder.predict(self._run(decoder.blocks, tokens)[:, known:])
 
     def _run(self, blocks: nn.Sequential, tokens: Tensor) -> Tensor:
         device = tokens.device.type

@@ -35,6 +35,9 @@ class PretrainSettings(SampleSettings):
         d_steps: steps of the critic for one of the autoencoder.
         gradient_penalty: weight of the critic's gradient penalty (arXiv 1704.00028).
         weight_clip: bound on the critic's weights (arXiv 1701.07875).
+        w_feature: weight of a second prediction of the same cubes, from the clip's feature alone
+            (the mean of the visible tokens): without it nothing asks the mean to know what is
+            where. 0 leaves it out.
         normalize_targets: cubes less their mean, by their deviation, a channel (VideoMAE).
 
         per_group: tracks of a group of faces in an epoch, so that a face of which there is much
@@ -77,7 +80,7 @@ class PretrainSettings(SampleSettings):
     out: Path
     damaged: Literal["fatal", "skip"] = "fatal"
     model: str = "small"
-    shape: dict[str, int | float] = Field(default_factory=dict)
+    shape: dict[str, int | float | str] = Field(default_factory=dict)
     init: str | None = None
     init_part: Literal["full", "encoder"] = "full"
 
@@ -85,6 +88,7 @@ class PretrainSettings(SampleSettings):
     d_steps: int = Field(1, ge=1)
     gradient_penalty: float = Field(0.0, ge=0)
     weight_clip: float | None = Field(None, gt=0)
+    w_feature: float = Field(0.0, ge=0)
     normalize_targets: bool = False
 
     per_group: int | None = Field(None, ge=1)

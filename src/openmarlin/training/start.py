@@ -38,7 +38,8 @@ def initial_model(settings: PretrainSettings, config: ModelConfig) -> Autoencode
 def _copy_weights(start: Encoder | Autoencoder, model: Encoder | Autoencoder) -> str:
     """Copy all weights; what does not fit, if anything."""
     whole = isinstance(model, Autoencoder)
-    for field in ("heads", "decoder_heads") if whole else ("heads",):  # no tensor's shape tells
+    fields = ("positions", "heads", "decoder_heads")  # no tensor's shape tells
+    for field in fields if whole else fields[:-1]:
         theirs, ours = getattr(start.config, field), getattr(model.config, field)
         if theirs != ours:
             return f"{field} {theirs}, not {ours}"

@@ -25,6 +25,7 @@ from openmarlin.model.layers import patchify, to_model_input
 from openmarlin.training.engine import Engine, Tensors
 from openmarlin.training.objective import (
     MaskedPrediction,
+    Prediction,
     adversarial_loss,
     clip_weights,
     critic_loss,
@@ -78,6 +79,7 @@ class Trainer:
         self.module = MaskedPrediction(
             model,
             normalize_targets=settings.normalize_targets,
+            from_feature=settings.w_feature > 0,
             activation_checkpointing=settings.activation_checkpointing,
         )
         if settings.compile:
@@ -104,34 +106,29 @@ class Trainer:
             batches: what this process has of it.
 
         Returns:
-            loss, rec, and adv and critic where there is one: means over all processes.
+            loss, rec, rec_feature where it is asked for, and adv and critic where there is one:
+            means over all processes.
 
         Raises:
             NonFiniteLossError: the autoencoder is then left as it was.
         """
         self._set_lr(self.schedule.lr(number))
         share = 1 / len(batches)
-        made: list[tuple[Tensor, Tensor]] = []
-        values = torch.zeros(4, device=self.engine.device)
+        made: list[Prediction] = []
+        values = torch.zeros(5, device=self.engine.device)
         if self.critic is not None:
             with torch.set_grad_enabled(len(batches) == 1):
                 made = [self._predict(batch) for batch in batches]
-            values[3] = self._train_critic(self.critic, number, made)
+            values[4] = self._train_critic(self.critic, number, made)
         for i, batch in enumerate(batches):
             with self.engine.holding_back(self.wrapped, enabled=i < len(batches) - 1):
                 ready = made and len(batches) == 1
-                prediction, target = made[i] if ready else self._predict(batch)
-                rec = reconstruction_loss(prediction, target)
-                adv = rec.new_zeros(())
-                if self.critic is not None:
-                    with self.engine.autocast(self.settings.critic_precision):
-                        adv = adversarial_loss(self.critic, prediction)
-                loss = rec + self.settings.w_adv * adv
-                self.engine.backward(share * loss, self.wrapped)
-            values[:3] += share * torch.stack([loss.detach(), rec.detach(), adv.detach()])
-        losses = self._checked(values)
+                losses = self._losses(made[i] if ready else self._predict(batch))
+                self.engine.backward(share * losses[0], self.wrapped)
+            values[:4] += share * losses.detach()
+        checked = self._checked(values)
         self._update()
-        return losses
+        return checked
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch], keep: int) -> Validation:
@@ -145,7 +142,7 @@ class Trainer:
         kept: list[Reconstruction] = []
         with self.averaged():
             for batch in batches:
-                prediction, target = self._predict(batch)
+                prediction, target, _ = self._predict(batch)
                 total += (prediction - target).square().mean(dim=(1, 2)).sum()
                 count += len(prediction)
                 kept += self._reconstructions(batch, prediction, keep - len(kept))
@@ -212,18 +209,28 @@ class Trainer:
             return adamw(module, **self._adamw)
         return MuonAndAdamW(module, muon_lr=self.settings.muon_lr, **self._adamw)
 
-    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        made: tuple[Tensor, Tensor] = self.wrapped(batch["video"], batch["mask"], batch["wanted"])
+    def _predict(self, batch: Batch) -> Prediction:
+        made: Prediction = self.wrapped(batch["video"], batch["mask"], batch["wanted"])
         return made
 
-    def _train_critic(
-        self, critic: Critic, number: int, made: list[tuple[Tensor, Tensor]]
-    ) -> Tensor:
+    def _losses(self, made: Prediction) -> Tensor:
+        """The whole loss and its parts: rec, rec_feature, adv."""
+        rec = reconstruction_loss(made.made, made.target)
+        rec_feature = adv = rec.new_zeros(())
+        if made.from_feature is not None:
+            rec_feature = reconstruction_loss(made.from_feature, made.target)
+        if self.critic is not None:
+            with self.engine.autocast(self.settings.critic_precision):
+                adv = adversarial_loss(self.critic, made.made)
+        loss = rec + self.settings.w_feature * rec_feature + self.settings.w_adv * adv
+        return torch.stack([loss, rec, rec_feature, adv])
+
+    def _train_critic(self, critic: Critic, number: int, made: list[Prediction]) -> Tensor:
         chance = torch.Generator().manual_seed(self._seed(number))
         value = torch.zeros((), device=self.engine.device)
         for _ in range(self.settings.d_steps):
             value = torch.zeros_like(value)
-            for fake, real in made:
+            for fake, real, _ in made:
                 with self.engine.autocast(self.settings.critic_precision):
                     gap, loss = critic_loss(
                         critic, fake.detach(), real, self.settings.gradient_penalty, chance
@@ -238,12 +245,14 @@ class Trainer:
         return value
 
     def _checked(self, values: Tensor) -> dict[str, float]:
-        names = ("loss", "rec", "adv", "critic")
+        names = ("loss", "rec", "rec_feature", "adv", "critic")
         losses = dict(zip(names, self.engine.mean(values).tolist(), strict=True))
         if not all(map(math.isfinite, losses.values())):
             self.optimizer.zero_grad()
             told = ", ".join(f"{name} {value}" for name, value in losses.items())
             raise NonFiniteLossError(f"the loss is not finite ({told})")
+        if not self.settings.w_feature:
+            del losses["rec_feature"]
         if self.critic is None:
             del losses["adv"], losses["critic"]
         return losses
