@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from openmarlin.model.layers import (
     Attention,
     CubeEmbedding,
+    axes_table,
     init_weights,
     patchify,
     sinusoid_table,
@@ -35,6 +38,33 @@ def test_positions_in_float64_are_those_of_videomae_and_differ_a_little() -> Non
 
 def test_a_longer_table_begins_with_the_shorter() -> None:
     assert torch.equal(sinusoid_table(1568, 64)[:, :100], sinusoid_table(100, 64))
+
+
+def test_positions_by_axes_say_time_row_and_column_apart() -> None:
+    t, h, w = grid = (2, 3, 5)
+    table = axes_table(grid, 192).reshape(t, h, w, 192)
+    assert table.dtype == torch.float32
+    assert torch.equal(table[..., :64], table[:, :1, :1, :64].expand(t, h, w, 64))
+    assert torch.equal(table[..., 64:128], table[:1, :, :1, 64:128].expand(t, h, w, 64))
+    assert torch.equal(table[..., 128:], table[:1, :1, :, 128:].expand(t, h, w, 64))
+    assert len(torch.unique(table.reshape(-1, 192), dim=0)) == t * h * w
+    assert table[1, 0, 0, 0] == torch.tensor(1.5).sin()
+    assert table[0, 1, 0, 65] == torch.tensor(1.5 * 14 / 3).cos()
+
+
+def test_a_place_keeps_its_position_in_a_picture_of_another_size() -> None:
+    """The centre of a cube of the small picture lies between those of four of the large one."""
+    small, large = (axes_table((1, n, n), 96).reshape(n, n, 96) for n in (7, 14))
+    angle = [torch.atan2(table[..., 32], table[..., 33]) for table in (small, large)]
+    torch.testing.assert_close(angle[0][0, 0], torch.tensor(1.0))
+    torch.testing.assert_close(angle[1][:2, 0], torch.tensor([0.5, 1.5]))
+
+
+@given(st.integers(1, 40), st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6)))
+def test_positions_by_axes_fill_any_width(width: int, grid: tuple[int, int, int]) -> None:
+    table = axes_table(grid, width)
+    assert table.shape == (1, grid[0] * grid[1] * grid[2], width)
+    assert table.abs().max() <= 1
 
 
 def test_to_model_input_scales_and_moves_the_colours() -> None:

@@ -276,6 +276,15 @@ def as_authors_file(theirs: Any) -> dict[str, torch.Tensor]:
     return state
 
 
+def test_positions_that_transformers_does_not_compute_stay_out_of_its_folder(
+    midget: Autoencoder, tmp_path: Path
+) -> None:
+    model = Autoencoder(midget.config.changed(positions="axes"))
+    with pytest.raises(ModelError, match="its positions are those of axes"):
+        save_transformers(model, tmp_path / "hf")
+    assert not (tmp_path / "hf").exists()
+
+
 @torch.inference_mode()
 def test_reads_the_authors_pretraining_file(make_mask: Mask, tmp_path: Path) -> None:
     """It holds no positions, so it is one of the usual 16 frames of 224 px."""

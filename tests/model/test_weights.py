@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.layers import sinusoid_table
-from openmarlin.model.save import save_folder
+from openmarlin.model.layers import axes_table, sinusoid_table
+from openmarlin.model.save import save_folder, save_reference
 from openmarlin.model.weights import load, tensors, weights_sha256
 
 
@@ -106,6 +106,19 @@ def test_a_trained_model_at_another_size_gets_new_positions(
     assert torch.equal(model.encoder.norm.weight, midget.encoder.norm.weight)
     with pytest.raises(ModelError, match="frames 15 is not a multiple"):
         load(tmp_path, frames=15)
+
+
+def test_positions_by_axes_are_kept_and_follow_the_size(
+    midget: Autoencoder, tmp_path: Path
+) -> None:
+    model = Autoencoder(midget.config.changed(positions="axes"))
+    save_folder(model, tmp_path / "ours")
+    save_reference(model, tmp_path / "model.full.pt")
+    for path in (tmp_path / "ours", tmp_path / "model.full.pt"):
+        config = model.config
+        again = load(path, frames=config.frames // 2, image_size=config.image_size * 2)
+        assert again.config.positions == "axes"
+        assert torch.equal(again.pos_embedding.emb, axes_table(again.config.grid, config.width))
 
 
 def test_precision_and_device(midget: Autoencoder, tmp_path: Path) -> None:

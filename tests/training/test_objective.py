@@ -60,7 +60,7 @@ def test_it_is_the_autoencoders_forward_and_the_mean_square(checkpointing: bool)
     loss.backward()
 
     objective = MaskedPrediction(ours, activation_checkpointing=checkpointing)
-    prediction, target = objective(video, mask, mask)
+    prediction, target, _ = objective(video, mask, mask)
     mine = reconstruction_loss(prediction, target)
     mine.backward()
     torch.testing.assert_close(prediction, expected)
@@ -76,7 +76,7 @@ def test_a_part_of_the_masked_cubes_is_decoded_among_themselves() -> None:
     least = int(wanted.sum(dim=1).min())
     wanted &= wanted.cumsum(dim=1) <= least
     it = model()
-    prediction, target = MaskedPrediction(it)(video, mask, wanted)
+    prediction, target, _ = MaskedPrediction(it)(video, mask, wanted)
     visible = it.enc_dec_proj(it.encoder(to_model_input(video), mask))
     decoder = it.decoder
     tokens = decoder.blocks(decoder.embed(visible, mask, wanted))[:, 8:]
@@ -85,12 +85,32 @@ def test_a_part_of_the_masked_cubes_is_decoded_among_themselves() -> None:
     torch.testing.assert_close(target, true_cubes(video, wanted), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_feature_alone_is_decoded_while_learning(checkpointing: bool) -> None:
+    """The decoder sees it as one token without a position, and the places that are wanted."""
+    video, mask = batch()
+    it = model()
+    objective = MaskedPrediction(it, from_feature=True, activation_checkpointing=checkpointing)
+    made, target, from_feature = objective(video, mask, mask)
+    feature = it.encoder.norm(it.encoder.trunk(to_model_input(video), mask).mean(dim=1))
+    places = pick(it.decoder.pos_embedding.emb.expand(3, -1, -1), mask) + it.decoder.mask_token
+    tokens = torch.cat([it.enc_dec_proj(feature)[:, None], places], dim=1)
+    torch.testing.assert_close(
+        from_feature, it.decoder.predict(it.decoder.blocks(tokens)[:, 1:]), rtol=1e-4, atol=1e-5
+    )
+    plain = MaskedPrediction(it)(video, mask, mask)
+    torch.testing.assert_close((made, target), plain[:2])
+    assert plain.from_feature is None
+    with torch.no_grad():
+        assert objective(video, mask, mask).from_feature is None
+
+
 def test_in_bfloat16_targets_stay_exact_and_the_loss_is_float32() -> None:
     video, mask = batch()
     it = MaskedPrediction(model())
-    exact, target = it(video, mask, mask)
+    exact, target, _ = it(video, mask, mask)
     with torch.autocast("cpu", torch.bfloat16):
-        prediction, same = it(video, mask, mask)
+        prediction, same, _ = it(video, mask, mask)
     assert (prediction.dtype, same.dtype) == (torch.bfloat16, torch.float32)
     torch.testing.assert_close(same, target, rtol=0, atol=0)
     torch.testing.assert_close(prediction.float(), exact, rtol=0.05, atol=0.05)
@@ -104,7 +124,7 @@ def test_in_bfloat16_targets_stay_exact_and_the_loss_is_float32() -> None:
 def test_normalised_targets_are_those_of_videomae() -> None:
     """Each channel of each cube less its mean, by its deviation (unbiased) + 1e-6."""
     video, mask = batch()
-    _, target = MaskedPrediction(model(), normalize_targets=True)(video, mask, mask)
+    _, target, _ = MaskedPrediction(model(), normalize_targets=True)(video, mask, mask)
     cubes = true_cubes(video, mask)
     by_hand = torch.empty_like(cubes)
     values = CONFIG.cube_values // 3
@@ -150,7 +170,7 @@ def test_one_forward_gives_the_critic_the_gradients_of_two() -> None:
     loss = theirs(fake).mean() - theirs(real).mean()
     loss.backward()
 
-    prediction, target = MaskedPrediction(model())(video, mask, mask)
+    prediction, target, _ = MaskedPrediction(model())(video, mask, mask)
     gap, minimised = critic_loss(ours, prediction.detach(), target)
     minimised.backward()
     torch.testing.assert_close(gap, loss)

@@ -83,10 +83,11 @@ def test_the_references_file(tmp_path: Path) -> None:
         ({"patch": 16}, "size mismatch for "),
         ({"heads": 4}, "heads 2, not 4"),
         ({"decoder_heads": 2}, "decoder_heads 1, not 2"),
+        ({"positions": "axes"}, "positions index, not axes"),
     ],
 )
 def test_another_shape_is_one_line(
-    tmp_path: Path, earlier: Autoencoder, shape: dict[str, int], told: str
+    tmp_path: Path, earlier: Autoencoder, shape: dict[str, int | str], told: str
 ) -> None:
     save_folder(earlier, tmp_path / "model")
     with pytest.raises(ModelError) as caught:

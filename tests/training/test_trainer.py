@@ -87,6 +87,16 @@ def test_the_critic_learns_to_tell_and_the_autoencoder_to_be_taken_for_real(
     assert any((critic(trainer)[name] != old).any() for name, old in before.items())
 
 
+def test_what_the_feature_alone_knows_is_learnt_too(make: Callable[..., Trainer]) -> None:
+    trainer, one = make(lr=2e-3, w_feature=0.5), batch()
+    losses = [trainer.step(number, [one]) for number in range(60)]
+    assert list(losses[0]) == ["loss", "rec", "rec_feature", "adv", "critic"]
+    assert losses[-1]["rec_feature"] < 0.35 * losses[0]["rec_feature"]
+    for now in losses:
+        whole = now["rec"] + 0.5 * now["rec_feature"] + 0.01 * now["adv"]
+        assert now["loss"] == pytest.approx(whole, abs=1e-6)
+
+
 def test_without_a_critic_nothing_is_said_of_it(make: Callable[..., Trainer]) -> None:
     trainer = make(w_adv=0)
     losses = trainer.step(0, [batch()])

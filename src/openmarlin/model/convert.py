@@ -14,7 +14,7 @@ from torch import Tensor
 
 from openmarlin.errors import ModelError
 from openmarlin.model.checkpoints import Tensors
-from openmarlin.model.layers import sinusoid_table
+from openmarlin.model.layers import axes_table, sinusoid_table
 from openmarlin.model.zoo import ModelConfig
 
 _EMBEDDING = "encoder.patch_embedding.projection.weight"
@@ -108,7 +108,11 @@ def infer_config(state: Tensors) -> ModelConfig:
         decoder = _infer_part(state, "decoder", state["decoder.mask_token"].shape[-1])
         fields |= {f"decoder_{name}": value for name, value in decoder.items()}
     fields |= _infer_sizes(state, tubelet, patch)
-    return ModelConfig.of(fields | {"trained": True}, where="the model these tensors are of")
+    config = ModelConfig.of(fields | {"trained": True}, where="the model these tensors are of")
+    table = state.get("encoder.pos_embedding.emb")
+    if table is not None and torch.allclose(table, axes_table(config.grid, width), atol=1e-3):
+        return config.changed(positions="axes")
+    return config
 
 
 def _infer_part(state: Tensors, part: str, width: int) -> dict[str, float]:

@@ -85,7 +85,15 @@ def to_transformers(
     The biases of q and v are written under their names of transformers 4 and 5 both: some versions
     of 5 know only the new ones, and start the biases from zero when they find the old, without an
     error.
+
+    Raises:
+        ModelError: the model's positions are not those of VideoMAE.
     """
+    if config.positions != "index":
+        raise ModelError(
+            f"model '{config.name}' cannot become a transformers folder: its positions are those "
+            "of axes, transformers computes those of the flattened index; save it in our format"
+        )
     theirs: Tensors = {}
     for name, tensor in state.items():
         if name.endswith(".pos_embedding.emb"):

@@ -213,7 +213,9 @@ def _shell(config: ModelConfig, part: Part) -> Encoder | Autoencoder:
 
 
 def _resized(name: str, tensor: torch.Tensor, config: ModelConfig) -> torch.Tensor:
-    if name.endswith("pos_embedding.emb") and tensor.shape[1] != config.n_tokens:
+    if name.endswith("pos_embedding.emb") and (
+        tensor.shape[1] != config.n_tokens or config.positions == "axes"
+    ):
         return position_table(config, tensor.shape[2])
     return tensor
 
