@@ -1,17 +1,17 @@
 """What frozen features know of a face; `python -m benchmarks.probes WINDOWS NAME=MODEL[,MODEL]...`.
 
 WINDOWS is what `benchmarks.probe_windows` made; models of one name differ in their seed, and their
-results are averaged. Rows of earlier calls on the same windows stay. Everything is split by group
-of faces (real or fake: by source), and every number comes with the interval in which 95 % of 1,000
-bootstrap resamples of those groups lie.
+results are averaged. Everything is split by group of faces (real or fake: by source), and every
+number comes with the interval in which 95 % of 1,000 bootstrap resamples of those groups lie. So
+does what a model is ahead of random weights of its size: there both are measured on the same
+resamples. Features are kept in WINDOWS/features, so that a model is run once.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,16 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.common import RESULTS, console, save
+from benchmarks.common import console, save
+from openmarlin.files import atomic
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.inference import EncoderRunner
-from openmarlin.model.weights import load
+from openmarlin.model.weights import load, weights_sha256
 from openmarlin.model.zoo import PRESETS
 
 Array = NDArray[Any]
 Rows = dict[str, dict[str, list[float]]]  # contender -> probe -> number, low, high
+Draws = dict[str, Array]  # probe -> number, then that of every resample
 N_POSE = 3
 LEAST_SPREAD = 0.02  # of a target over windows; what hardly varies is not regressed
 RESAMPLES = 1000
@@ -81,16 +83,26 @@ class Score:
     groups: dict[str, Array]
     number: Callable[[list[Array]], float]
 
-    def interval(self) -> tuple[float, float, float]:
-        """The number, and the 2.5th and 97.5th percentile of its bootstrap over groups."""
-        parts = list(self.groups.values())
+    def draws(self) -> Array:
+        """(1 + RESAMPLES,): the number, then that of resampled groups, the same in every Score."""
+        parts = [self.groups[group] for group in sorted(self.groups)]
         draws = np.random.default_rng(0).integers(len(parts), size=(RESAMPLES, len(parts)))
         drawn = [self.number([parts[i] for i in draw]) for draw in draws]
-        low, high = np.nanpercentile(drawn, [2.5, 97.5])
-        return self.number(parts), float(low), float(high)
+        return np.array([self.number(parts), *drawn])
 
 
 # Features
+
+
+def features(encoder: Encoder, windows: Windows, folder: Path) -> Array:
+    """(W, D) float32, from `folder` where they are there."""
+    kept = folder / f"{weights_sha256(encoder)[:16]}-{encoder.config.image_size}.npy"
+    if not kept.is_file():
+        made = encode(encoder, windows)
+        kept.parent.mkdir(exist_ok=True)
+        with atomic(kept) as part, part.open("wb") as file:
+            np.save(file, made)
+    return np.asarray(np.load(kept))
 
 
 def encode(encoder: Encoder, windows: Windows) -> Array:
@@ -273,49 +285,51 @@ def probe(features: Array, windows: Windows) -> dict[str, Score]:
 
 def untrained(image_size: int) -> list[Encoder]:
     """From two seeds."""
-    config = PRESETS["tiny"].changed(image_size=image_size)
+    config = PRESETS["tiny"].changed(image_size=image_size, positions="axes")
     return [Encoder(config, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
 
 
-def run(
-    windows: Windows, models: dict[str, list[str]], known: Container[str]
-) -> tuple[Rows, dict[str, int]]:
-    """Means over the seeds of every contender, and how many seeds it has.
+def draws(seeds: list[Array], windows: Windows) -> Draws:
+    """Of the mean over seeds."""
+    scores = [probe(one, windows) for one in seeds]
+    return {key: np.mean([s[key].draws() for s in scores], axis=0) for key in scores[0]}
 
-    Untrained encoders of the same sizes are among them; what is no model and is `known` is not
-    measured again.
-    """
-    loaded = {name: [load(path, "encoder") for path in paths] for name, paths in models.items()}
-    encoders = loaded | {
-        f"random initialisation, {size} px": untrained(size)
-        for size in sorted({some[0].config.image_size for some in loaded.values()})
+
+def intervals(drawn: Draws) -> dict[str, list[float]]:
+    """Number, 2.5th and 97.5th percentile of its resamples."""
+    return {
+        key: [float(v[0]), *np.nanpercentile(v[1:], [2.5, 97.5]).tolist()]
+        for key, v in drawn.items()
     }
-    contenders: dict[str, Callable[[], list[Array]]] = {
-        "raw pixels, PCA": lambda: [pixels(windows)],
-        "mesh and blendshapes, PCA": lambda: [landmarks(windows)],
-    }
-    for name, some in encoders.items():
-        contenders[name] = lambda some=some: [encode(encoder, windows) for encoder in some]
-    results: Rows = {}
-    n_seeds: dict[str, int] = {}
-    for name, make in contenders.items():
-        if name in known and name not in models:
-            continue
-        seeds = [
-            {key: score.interval() for key, score in probe(features, windows).items()}
-            for features in make()
-        ]
-        n_seeds[name] = len(seeds)
-        results[name] = {key: np.mean([s[key] for s in seeds], axis=0).tolist() for key in seeds[0]}
-        console.print(
-            name, {key: [round(v, 3) for v in value] for key, value in results[name].items()}
-        )
-    return results, n_seeds
 
 
-def show(results: Rows) -> None:
-    names = next(iter(results.values()))
-    table = Table("", *names, title="Frozen features")
+def run(windows: Windows, models: dict[str, list[str]], folder: Path) -> tuple[Rows, Rows]:
+    """What each contender reaches, and what models are ahead of random weights of their size."""
+    rows: Rows = {}
+    ahead: Rows = {}
+
+    def measure(name: str, seeds: list[Array]) -> Draws:
+        drawn = draws(seeds, windows)
+        rows[f"{name} ({len(seeds)} seeds)" if len(seeds) > 1 else name] = intervals(drawn)
+        console.print(name, {key: round(float(v[0]), 3) for key, v in drawn.items()})
+        return drawn
+
+    measure("raw pixels, PCA", [pixels(windows)])
+    measure("mesh and blendshapes, PCA", [landmarks(windows)])
+    by_chance: dict[int, Draws] = {}
+    for name, paths in models.items():
+        encoders = [load(path, "encoder") for path in paths]
+        size = encoders[0].config.image_size
+        if size not in by_chance:
+            made = [features(encoder, windows, folder) for encoder in untrained(size)]
+            by_chance[size] = measure(f"random weights, {size} px", made)
+        drawn = measure(name, [features(encoder, windows, folder) for encoder in encoders])
+        ahead[name] = intervals({key: v - by_chance[size][key] for key, v in drawn.items()})
+    return rows, ahead
+
+
+def show(results: Rows, title: str) -> None:
+    table = Table("", *next(iter(results.values())), title=title)
     for contender, row in results.items():
         table.add_row(
             contender, *(f"{n:.2f} [{low:.2f}, {high:.2f}]" for n, low, high in row.values())
@@ -326,7 +340,7 @@ def show(results: Rows) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("windows", type=Path)
-    parser.add_argument("models", nargs="*", metavar="NAME=MODEL[,MODEL]")
+    parser.add_argument("models", nargs="+", metavar="NAME=MODEL[,MODEL]")
     args = parser.parse_args()
     models = {name: paths.split(",") for name, _, paths in (m.partition("=") for m in args.models)}
     windows = Windows.read(args.windows)
@@ -339,14 +353,10 @@ def main() -> None:
             ((windows.table.emotion != "") & (windows.table.kind == "real")).sum()
         ),
     }
-    file = RESULTS / "probes.json"
-    before = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    if before.get("counts") != counts:
-        before = {"rows": {}, "seeds": {}}
-    results, seeds = run(windows, models, before["rows"])
-    results, seeds = before["rows"] | results, before["seeds"] | seeds
-    show(results)
-    save("probes", {"counts": counts, "seeds": seeds, "rows": results})
+    rows, ahead = run(windows, models, args.windows / "features")
+    show(rows, "Frozen features")
+    show(ahead, "Ahead of random weights")
+    save("probes", {"counts": counts, "rows": rows, "ahead": ahead})
 
 
 if __name__ == "__main__":

@@ -120,12 +120,20 @@ def pretrain_lines(results: dict[str, Any]) -> Iterator[str]:
 
 def probes_lines(results: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(f"{number:,} {what}" for what, number in results["counts"].items()) + ".\n"
-    contenders = results["rows"]
-    yield head("frozen features", *next(iter(contenders.values())))
+    yield from probe_table("frozen features", results["rows"], "{:.2f}")
+    yield from probe_table("ahead of random weights of its size", results["ahead"], "{:+.2f}")
+
+
+def probe_table(title: str, contenders: dict[str, Any], form: str) -> Iterator[str]:
+    """Numbers with their intervals; bold where a difference has all of its interval on one side."""
+    yield head(title, *next(iter(contenders.values())))
     for name, numbers in contenders.items():
-        seeds = results["seeds"].get(name, 1)
-        cells = (f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in numbers.values())
-        yield rows(f"{name} ({seeds} seeds)" if seeds > 1 else name, *cells)
+        cells = []
+        for value, low, high in numbers.values():
+            number = f"{form.format(value)} [{form.format(low)}, {form.format(high)}]"
+            sure = "+" in form and low * high > 0
+            cells.append(f"**{number}**" if sure else number)
+        yield rows(name, *cells)
     yield ""
 
 

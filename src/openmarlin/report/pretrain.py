@@ -112,17 +112,19 @@ def _summary(run: Path, rows: Rows, newest: Checkpoint | None) -> dict[str, Any]
 def _plots(rows: Rows, settings: PretrainSettings) -> list[dict[str, Any]]:
     """Those for which the run has rows."""
     kind = "normalised cubes" if settings.normalize_targets else "pixels in [0, 1]"
+    weighted = {"rec_feature": settings.w_feature, "adv": settings.w_adv}
+    parts = [f"{weight:g} × {name}" for name, weight in weighted.items() if weight]
     wanted: list[tuple[str, dict[str, str], str, dict[str, bool]]] = [
         (
             "Reconstruction",
-            {"rec": "training", "val_rec": "validation"},
+            {"rec": "training", "val_rec": "validation", "rec_feature": "from the feature alone"},
             f"Mean squared error over masked cubes, {kind}.",
             {"logarithmic": True},
         ),
         (
             "Whole loss",
             {"loss": "loss"},
-            f"rec + {settings.w_adv:g} × adv: what the autoencoder minimises.",
+            f"{' + '.join(['rec', *parts])}: what the autoencoder minimises.",
             {},
         ),
         (
@@ -145,7 +147,7 @@ def _plots(rows: Rows, settings: PretrainSettings) -> list[dict[str, Any]]:
             {"share": True},
         ),
     ]
-    if not settings.w_adv:
+    if not parts:
         wanted = [plot for plot in wanted if plot[0] != "Whole loss"]
     plots = []
     for title, names, note, style in wanted:
