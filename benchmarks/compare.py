@@ -1,9 +1,8 @@
 """Does Fasking help, does the critic? `python -m benchmarks.compare STORE --out RUNS [--steps N]`.
 
 Pre-trains the same small model on the same clips in the same number of steps, with what MARLIN adds
-to VideoMAE and without, from two seeds each; and without the feature's own prediction, which is
-neither's. Finished runs are left as they are and interrupted ones go on, so the command can be
-repeated. `benchmarks.probes` then says what the features know.
+to VideoMAE and without, from two seeds each. Finished runs are left as they are and interrupted
+ones go on, so the command can be repeated. `benchmarks.probes` then says what the features know.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "fasking": {"masking": "fasking", "w_adv": 0},
     "tube (VideoMAE)": {"masking": "tube", "w_adv": 0},
     "random masking": {"masking": "random", "w_adv": 0},
-    "random masking, no w_feature": {"masking": "random", "w_adv": 0, "w_feature": 0},
 }
 SEEDS = (0, 1)
 
