@@ -46,7 +46,8 @@ class MaskedPrediction(nn.Module):
     Args:
         model: the autoencoder to train.
         normalize_targets: see `normalize`.
-        from_feature: predict the wanted cubes once more, from the clip's feature alone.
+        from_feature: predict the wanted cubes once more, from the clip's feature alone, as RetroMAE
+            (arXiv 2205.12035) does with sentences.
         activation_checkpointing: blocks hold their input only and compute again to go backward.
     """
 
