@@ -213,7 +213,7 @@ SHIPPED: dict[str, Shipped] = {
         "983 tracks, inside",
         "research, non-commercial",
         "The weights are small and were trained for an hour on two CPU cores: their features tell "
-        "faces and head poses apart better than random weights do, and no better than raw pixels "
+        "people and head poses apart better than random weights do, and no better than raw pixels "
         "(docs/probes.md). For work that counts choose others with --model (see `openmarlin "
         "models`).",
     )
