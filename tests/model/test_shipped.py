@@ -8,7 +8,7 @@ from openmarlin.config import DEFAULT_MODEL
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.checkpoints import REST, WEIGHTS, read
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.layers import to_model_input
+from openmarlin.model.layers import axes_table, to_model_input
 from openmarlin.model.weights import load
 from openmarlin.model.zoo import PRESETS, SHIPPED
 
@@ -23,7 +23,8 @@ def test_they_load_by_name_with_their_licence() -> None:
         assert model.config.trained
         assert model.config.name == DEFAULT_MODEL
         assert "non-commercial" in model.config.licence
-    shape = PRESETS["tiny"].changed(**whole.config.model_dump(include={"name", "trained"}))
+    own = {"name", "trained", "positions", "decoder_depth"}
+    shape = PRESETS["tiny"].changed(**whole.config.model_dump(include=own))
     assert whole.config.changed(source=shape.source, licence=shape.licence) == shape
     theirs = whole.encoder.state_dict()
     assert all(torch.equal(t, theirs[name]) for name, t in encoder.state_dict().items())
@@ -37,9 +38,11 @@ def test_they_are_small_and_whole() -> None:
     assert (FOLDER / "README.md").is_file()
 
 
-def test_the_positions_are_the_sinusoids_up_to_half_precision() -> None:
-    fresh = load("tiny").pos_embedding.emb
-    torch.testing.assert_close(load(DEFAULT_MODEL).pos_embedding.emb, fresh, atol=5e-4, rtol=0)
+def test_the_positions_are_those_of_axes_up_to_half_precision() -> None:
+    shipped = load(DEFAULT_MODEL)
+    assert shipped.config.positions == "axes"
+    fresh = axes_table(shipped.config.grid, shipped.config.width)
+    torch.testing.assert_close(shipped.pos_embedding.emb, fresh, atol=5e-4, rtol=0)
 
 
 def test_what_it_predicts_is_nearer_than_a_grey_picture() -> None:
