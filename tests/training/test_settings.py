@@ -52,8 +52,11 @@ def test_an_unknown_key_and_the_nearest_there_is(key: str, nearest: str | None) 
         ({"precision": "fp16"}, "setting 'precision': Input should be 'auto', 'fp32' or 'bf16'"),
         ({"devices": "0"}, "setting 'devices': Input should be greater than or equal to 1"),
         ({"devices": "all"}, "setting 'devices': "),
-        ({"shape.depth": "deep"}, "depth Input should be a valid integer"),
-        ({"shape.positions": "rows"}, "positions Input should be 'index' or 'axes'"),
+        ({"shape.depth": "deep"}, "setting 'shape.depth': Input should be a valid integer"),
+        (
+            {"shape.positions": "rows"},
+            "setting 'shape.positions': Input should be 'index' or 'axes'",
+        ),
         ({"betas": "[0.9]"}, "setting 'betas': Field required"),
         ({"shape": "12"}, "setting 'shape': Input should be a valid dictionary"),
         ({"epochs": "3"}, "settings: give either epochs or steps"),

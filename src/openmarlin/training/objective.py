@@ -26,12 +26,12 @@ class Prediction(NamedTuple):
     """The wanted cubes (B, W, P): pixels in [0, 1], or normalised.
 
     Attributes:
-        made: from the visible tokens.
+        from_tokens: from the visible tokens.
         target: as they are, float32.
         from_feature: from the clip's feature alone; None where that is not asked for.
     """
 
-    made: Tensor
+    from_tokens: Tensor
     target: Tensor
     from_feature: Tensor | None
 
@@ -81,7 +81,7 @@ class MaskedPrediction(nn.Module):
         visible = _floats(pick(cubes, ~mask))
         tokens = self._run(encoder.blocks, encoder.embed(visible, mask))
         known = self.model.enc_dec_proj(encoder.norm(tokens))
-        made = self._decode(decoder.embed(known, mask, wanted), known.shape[1])
+        from_tokens = self._decode(decoder.embed(known, mask, wanted), known.shape[1])
         from_feature = None
         if self.from_feature and torch.is_grad_enabled():
             feature = self.model.enc_dec_proj(encoder.norm(tokens.mean(dim=1)))
@@ -89,7 +89,7 @@ class MaskedPrediction(nn.Module):
         target = _floats(pick(cubes, wanted))
         if self.normalize_targets:
             target = normalize(target)
-        return Prediction(made, target, from_feature)
+        return Prediction(from_tokens, target, from_feature)
 
     def _decode(self, tokens: Tensor, known: int) -> Tensor:
         decoder = self.model.decoder

@@ -80,7 +80,7 @@ class PretrainSettings(SampleSettings):
     out: Path
     damaged: Literal["fatal", "skip"] = "fatal"
     model: str = "small"
-    shape: dict[str, int | float | str] = Field(default_factory=dict)
+    shape: dict[str, int | float | Literal["index", "axes"]] = Field(default_factory=dict)
     init: str | None = None
     init_part: Literal["full", "encoder"] = "full"
 
@@ -242,7 +242,9 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    words = errors[0]["loc"][:2] == ("shape", "positions")  # the one field that is no number
+    first = errors[-1 if words else 0]
     parts = first["loc"][: 2 if first["loc"][:1] == ("shape",) else 1]  # then come names of types
     where = ".".join(map(str, parts))
     what = first["msg"].removeprefix("Value error, ")

@@ -215,13 +215,13 @@ class Trainer:
 
     def _losses(self, made: Prediction) -> Tensor:
         """The whole loss and its parts: rec, rec_feature, adv."""
-        rec = reconstruction_loss(made.made, made.target)
+        rec = reconstruction_loss(made.from_tokens, made.target)
         rec_feature = adv = rec.new_zeros(())
         if made.from_feature is not None:
             rec_feature = reconstruction_loss(made.from_feature, made.target)
         if self.critic is not None:
             with self.engine.autocast(self.settings.critic_precision):
-                adv = adversarial_loss(self.critic, made.made)
+                adv = adversarial_loss(self.critic, made.from_tokens)
         loss = rec + self.settings.w_feature * rec_feature + self.settings.w_adv * adv
         return torch.stack([loss, rec, rec_feature, adv])
 
