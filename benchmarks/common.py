@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from openmarlin.model.cpu import cpu_features
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.weights import load
 from openmarlin.model.zoo import ModelConfig
+from openmarlin.native import cpu_features
 from tests.reference import reference_model
 
 RESULTS = Path(__file__).parent / "results"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from openmarlin.lapa import REGIONS, to_cells
 from openmarlin.masking import STRATEGIES, make_mask
+from openmarlin.regions import REGIONS, to_cells
 
 CLIPS, ROUNDS = 64, 20
 

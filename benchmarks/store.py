@@ -30,8 +30,8 @@ from openmarlin.data.layouts import list_sources
 from openmarlin.data.store import Store, StoreWriter
 from openmarlin.data.tracks import fill_gaps
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.face.regions import MeshParser
-from openmarlin.lapa import to_cells
+from openmarlin.face.parser import MeshParser
+from openmarlin.regions import to_cells
 
 Frames = NDArray[np.uint8]
 

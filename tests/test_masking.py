@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmarlin.errors import InputError
-from openmarlin.lapa import CLASSES, COMPONENTS, REGIONS, pool_cells, region_bits, to_cells
 from openmarlin.masking import STRATEGIES, make_mask, make_masks, n_visible
+from openmarlin.regions import CLASSES, COMPONENTS, REGIONS, pool_cells, region_bits, to_cells
 
 GRIDS = {
     (8, 14, 14): (16, 28, 28),

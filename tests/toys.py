@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.data.store import Store, StoreWriter
-from openmarlin.lapa import to_cells
+from openmarlin.regions import to_cells
 
 TOY: dict[str, Any] = {
     "model": "tiny",

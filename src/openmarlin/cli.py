@@ -92,7 +92,9 @@ def extract(
     """Turn videos of faces into features: one vector a window, and a report."""
     from openmarlin.jobs.extract import announce
     from openmarlin.jobs.extract import extract as run
+    from openmarlin.native import return_large_blocks
 
+    return_large_blocks()
     with _interruptible():
         result = run(
             inputs,
@@ -197,7 +199,9 @@ def pretrain(
     """Pre-train a model on a store, as a recipe says."""
     from openmarlin.jobs.pretrain import announce
     from openmarlin.jobs.pretrain import pretrain as run
+    from openmarlin.native import keep_freed_memory
 
+    keep_freed_memory()
     pairs = [change.partition("=") for change in changes or []]
     for key, equals, _ in pairs:
         if not equals:

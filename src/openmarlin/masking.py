@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.errors import InputError
-from openmarlin.lapa import COMPONENTS, REGIONS, pool_cells, region_bits
+from openmarlin.regions import COMPONENTS, REGIONS, pool_cells, region_bits
 
 Cells = NDArray[np.uint16]
-"""(T, H/8, W/8) class bits of one clip, see `openmarlin.lapa`; 0 = nothing known (no face)."""
+"""(T, H/8, W/8) class bits of one clip, see `openmarlin.regions`; 0 = nothing known (no face)."""
 
 Patches = NDArray[np.uint16]
 """(t, frames of a tubelet, h*w) class bits of each patch in each frame."""
@@ -65,7 +65,7 @@ def make_mask(
         grid: tokens along (time, height, width); must divide the cells.
         ratio: share of tokens to mask; see `n_visible` for the exact count.
         rng: the only source of chance.
-        regions: names in `openmarlin.lapa.REGIONS` that are hidden first, in every frame. Where
+        regions: names in `openmarlin.regions.REGIONS` that are hidden first, in every frame. Where
             they cover more than the ratio masks, nothing else is masked and the strategy decides
             which of them stay visible.
 

@@ -16,7 +16,7 @@ from openmarlin.data.augment import (
     random_colours,
     random_view,
 )
-from openmarlin.lapa import CELL_PX, CLASSES, to_cells
+from openmarlin.regions import CELL_PX, CLASSES, to_cells
 
 EIGHT = st.integers(1, 5).map(lambda n: n * CELL_PX)
 

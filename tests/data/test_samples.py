@@ -23,9 +23,9 @@ from openmarlin.data.samples import (
 )
 from openmarlin.data.store import Store, Track
 from openmarlin.errors import InputError
-from openmarlin.lapa import region_bits
 from openmarlin.masking import n_visible
 from openmarlin.model.zoo import PRESETS, ModelConfig
+from openmarlin.regions import region_bits
 
 CONFIG = PRESETS["tiny"].changed(**TOY["shape"])
 ALL = {"flip": True, "crop": 0.2, "colour": 0.2}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from openmarlin.errors import FaceError
-from openmarlin.face.regions import OnnxParser
+from openmarlin.face.parser import OnnxParser
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx package to make a network")
 

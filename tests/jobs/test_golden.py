@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from openmarlin.jobs.extract import extract
-from openmarlin.model.cpu import has_bf16
+from openmarlin.native import has_bf16
 
 GOLDEN = Path(__file__).with_name("golden.npy")
 

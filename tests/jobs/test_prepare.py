@@ -19,7 +19,7 @@ from openmarlin.data.store_writer import JOURNAL_FILE
 from openmarlin.errors import InputError
 from openmarlin.jobs import prepare as job
 from openmarlin.jobs.prepare import Preparation, announce, prepare
-from openmarlin.lapa import region_bits
+from openmarlin.regions import region_bits
 
 OPTIONS = {"min_frames": 8, "max_frames": 10, "limit_seconds": 0.8}
 FILES = ("signer_thanks.mkv", "broken.mp4", "no_face.mp4", "two_people.mp4")

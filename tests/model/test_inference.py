@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from openmarlin import native
 from openmarlin.errors import ModelError
-from openmarlin.model import cpu, inference
+from openmarlin.model import inference
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.inference import EncoderRunner, choose
 from openmarlin.model.layers import to_model_input
@@ -18,7 +19,7 @@ UNUSUAL = ModelConfig(
     image_size=40, frames=6, patch=10, tubelet=3, width=64, depth=1, heads=2, mlp_ratio=3
 )
 RUNNERS = [("fp32", "torch"), ("fp32", "openvino"), ("bf16", "torch")]
-if cpu.has_bf16():
+if native.has_bf16():
     RUNNERS.append(("bf16", "openvino"))
 
 

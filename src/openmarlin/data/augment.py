@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.lapa import CELL_PX, CLASSES
+from openmarlin.regions import CELL_PX, CLASSES
 
 Images = NDArray[np.uint8]
 Cells = NDArray[np.uint16]

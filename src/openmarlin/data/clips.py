@@ -20,7 +20,7 @@ from openmarlin.data.features import WindowRow
 from openmarlin.data.tracks import fill_gaps
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.face.regions import MeshParser
+from openmarlin.face.parser import MeshParser
 from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
 from openmarlin.video.reader import Frame, VideoReader
 from openmarlin.video.windows import Window, WindowStream, needs_tick, ticks
@@ -185,7 +185,7 @@ def clip_labels(clip: FaceClip, landmarker: Landmarker) -> NDArray[np.uint8] | N
     A clip of a precropped video has no mesh yet; its frames are searched for one.
 
     Returns:
-        (T, S, S) class ids of `openmarlin.lapa.CLASSES`, or None where no mesh is found.
+        (T, S, S) class ids of `openmarlin.regions.CLASSES`, or None where no mesh is found.
     """
     if clip.pixels is None:
         return None

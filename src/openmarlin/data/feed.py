@@ -18,7 +18,7 @@ from openmarlin.config import ExtractSettings
 from openmarlin.data.clips import ClipReader, FaceClip
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.opencv import one_opencv_thread
+from openmarlin.native import one_opencv_thread
 
 _WAIT_S = 0.2
 _LOOK_S = 0.17

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from openmarlin.errors import InputError
 from openmarlin.files import atomic
-from openmarlin.lapa import CELL_PX
+from openmarlin.regions import CELL_PX
 
 INDEX_FILE, TRACKS_FILE, PARTS = "index.json", "tracks.parquet", "parts"
 FORMAT, VERSION = "openmarlin-store", 1

@@ -31,7 +31,7 @@ from openmarlin.data.shards import (
 )
 from openmarlin.data.store_writer import StoreWriter
 from openmarlin.errors import InputError
-from openmarlin.lapa import CELL_PX
+from openmarlin.regions import CELL_PX
 
 __all__ = ["Store", "StoreWriter", "Track"]
 

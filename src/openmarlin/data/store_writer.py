@@ -39,7 +39,7 @@ from openmarlin.data.shards import (
 )
 from openmarlin.errors import InputError
 from openmarlin.files import atomic
-from openmarlin.lapa import CELL_PX
+from openmarlin.regions import CELL_PX
 
 try:
     import fcntl
@@ -156,7 +156,7 @@ class StoreWriter:
         Args:
             name: unique in the store.
             images: uint8 RGB (F, S, S, 3).
-            cells: class bits (F, S/8, S/8), see `openmarlin.lapa`.
+            cells: class bits (F, S/8, S/8), see `openmarlin.regions`.
             fps: frames a second.
             group: whom it shows; default the video.
             video: where it comes from; default the name.

@@ -17,10 +17,10 @@ from openmarlin.data.layouts import Source
 from openmarlin.data.shards import Track, TrackBytes
 from openmarlin.data.store_writer import key_of
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.face.regions import RegionParser
+from openmarlin.face.parser import RegionParser
 from openmarlin.face.stream import FaceCrop
 from openmarlin.files import atomic
-from openmarlin.lapa import to_cells
+from openmarlin.regions import to_cells
 
 _BATCH = 16  # crops parsed together
 _MOST_WAITING = 48  # crops that wait for the next mesh: a second and a half

@@ -30,7 +30,7 @@ from openvino.frontend import ConversionExtension, FrontEndManager
 from openvino.preprocess import PrePostProcessor
 
 from openmarlin.errors import FaceError
-from openmarlin.openvino import CORE
+from openmarlin.native import openvino_core
 
 ASSETS = {
     "face_landmarker.task": "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
@@ -136,9 +136,9 @@ def compile_model(model: ov.Model, precision: str = "f32", threads: int = 1) -> 
     Args:
         precision: "f32", or "bf16" to use it where the CPU computes in it.
     """
-    offered = CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    offered = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     streams = max(1, (os.cpu_count() or 1) // threads)  # OpenVINO keeps it to usable cores
-    return CORE.compile_model(
+    return openvino_core().compile_model(
         model,
         "CPU",
         {

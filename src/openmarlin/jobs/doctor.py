@@ -15,9 +15,9 @@ import torch
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.nets import ASSETS, FaceNets
-from openmarlin.model.cpu import cpu_features
 from openmarlin.model.inference import EncoderRunner
 from openmarlin.model.weights import load
+from openmarlin.native import cpu_features
 from openmarlin.video.support import decoders, round_trip
 
 _PACKAGES = (

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.progress import Progress
 
-from openmarlin.allocator import return_large_blocks
 from openmarlin.config import DEFAULT_MODEL, Backend, ExtractSettings, Precision, Tail
 from openmarlin.console import console, job_progress
 from openmarlin.data.clips import FaceClip
@@ -124,7 +123,6 @@ def extract(
     is_file = target is not None and target.suffix.lower() in SUFFIXES
     _check_target(target, is_file=is_file, resume=resume, overwrite=overwrite, tokens=tokens)
     videos = list_videos([inputs] if isinstance(inputs, str | Path) else inputs)
-    return_large_blocks()
     encoder = _Encoder(settings, batch)
     with TemporaryDirectory(prefix="openmarlin-") as scratch, job_progress("videos") as bar:
         bar.disable = bar.disable or not progress

@@ -12,8 +12,8 @@ from openmarlin.config import CLIP_FRAMES, ExtractSettings
 from openmarlin.data.clips import ClipReader, clip_labels, first_clips
 from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.lapa import CELL_PX, region_bits, to_cells
 from openmarlin.masking import STRATEGIES, make_mask, n_visible
+from openmarlin.regions import CELL_PX, region_bits, to_cells
 from openmarlin.report.sheets import MaskRow, masks_sheet
 
 _CROP_PX, _GRID = 224, (8, 14, 14)

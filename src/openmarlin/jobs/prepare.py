@@ -22,7 +22,7 @@ from openmarlin.data.store import Store, StoreWriter
 from openmarlin.data.tracks import Made, make_tracks, source_key
 from openmarlin.errors import InputError, OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.face.regions import MeshParser
+from openmarlin.face.parser import MeshParser
 from openmarlin.files import atomic
 from openmarlin.report.sheets import SheetClip, contact_sheet
 

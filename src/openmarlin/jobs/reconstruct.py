@@ -21,14 +21,14 @@ from openmarlin.data.features import WindowRow
 from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.files import atomic
-from openmarlin.lapa import CELL_PX, to_cells
-from openmarlin.lapa import REGIONS as LAPA
 from openmarlin.masking import make_mask, n_visible
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.encoder import pick
 from openmarlin.model.layers import patchify, to_model_input, unpatchify
 from openmarlin.model.weights import load, weights_sha256
 from openmarlin.model.zoo import ModelConfig
+from openmarlin.regions import CELL_PX, to_cells
+from openmarlin.regions import REGIONS as LAPA
 from openmarlin.report.reconstruction import Shown, Video, film, paste, strips_sheet
 from openmarlin.training.objective import denormalize
 from openmarlin.video.writer import write_video
@@ -43,7 +43,7 @@ REGIONS = {
     "skin": ("skin",),
     "background": ("background",),
 }
-"""What errors are told apart by; eyes include their brows (see `openmarlin.lapa`)."""
+"""What errors are told apart by; eyes include their brows (see `openmarlin.regions`)."""
 
 
 @dataclass(frozen=True)

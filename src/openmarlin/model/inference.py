@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
-from openmarlin.model.cpu import has_bf16
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import to_model_input
+from openmarlin.native import has_bf16
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -137,7 +137,7 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None, share
     import openvino as ov
 
     from openmarlin.model.openvino_graph import build_graph, to_cubes
-    from openmarlin.openvino import CORE
+    from openmarlin.native import openvino_core
 
     config = encoder.config
     graph = build_graph(encoder, precision)
@@ -151,7 +151,7 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None, share
             # Decoding and face nets work beside the encoder: its threads must be free to move.
             "ENABLE_CPU_PINNING": False,
         }
-        return ov.AsyncInferQueue(CORE.compile_model(graph, "CPU", settings))
+        return ov.AsyncInferQueue(openvino_core().compile_model(graph, "CPU", settings))
 
     for_more = engine("THROUGHPUT")
     for_one = for_more if shared else engine("LATENCY")

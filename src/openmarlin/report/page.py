@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from openmarlin.files import atomic
-from openmarlin.lapa import CLASSES, COLORS
+from openmarlin.regions import CLASSES, COLORS
 
 Image = NDArray[np.uint8]
 

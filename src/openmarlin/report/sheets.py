@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.lapa import BACKGROUND, CLASSES, COLORS, SKIN
+from openmarlin.regions import BACKGROUND, CLASSES, COLORS, SKIN
 from openmarlin.report.page import FAINT, Page
 
 Image = NDArray[np.uint8]

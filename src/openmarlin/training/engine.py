@@ -25,11 +25,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
-from openmarlin.allocator import keep_freed_memory
 from openmarlin.errors import OpenMarlinError, TrainingError
-from openmarlin.model.cpu import has_bf16
 from openmarlin.model.layers import Block
-from openmarlin.opencv import one_opencv_thread
+from openmarlin.native import has_bf16, one_opencv_thread
 
 try:
     import resource
@@ -109,9 +107,7 @@ class Engine:
     def launch(self) -> None:
         """Start the other processes, each of which runs the same command, and meet them."""
         self.fabric.launch()
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        else:
+        if self.device.type != "cpu":
             torch.set_float32_matmul_precision("high")
 
     @property

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from openmarlin.errors import InputError
-from openmarlin.lapa import (
+from openmarlin.regions import (
     CLASSES,
     COLORS,
     COMPONENTS,

@@ -1,4 +1,4 @@
-"""Which part of the face each pixel of a crop shows: the 11 LaPa classes (`openmarlin.lapa`).
+"""Which part of the face each pixel of a crop shows: the 11 LaPa classes (`openmarlin.regions`).
 
 The paper's masks come from FaRL, a parser trained on LaPa. The default here needs no further
 weights: polygons of the face mesh, and a person mask for the hair. `OnnxParser` puts any trained
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from openmarlin.errors import FaceError
 from openmarlin.face.nets import PERSON_PX, FaceNets, Net, compile_model
-from openmarlin.lapa import CLASSES
-from openmarlin.openvino import CORE
+from openmarlin.native import openvino_core
+from openmarlin.regions import CLASSES
 
 Labels = NDArray[np.uint8]
 
@@ -62,7 +62,7 @@ class RegionParser(Protocol):
             points: (T, 478, 2) mesh points in crop pixels; NaN where they are not known.
 
         Returns:
-            (T, S, S) uint8, class ids of `openmarlin.lapa.CLASSES`.
+            (T, S, S) uint8, class ids of `openmarlin.regions.CLASSES`.
         """
         ...
 
@@ -128,7 +128,7 @@ class OnnxParser:
     """A trained parser from an ONNX file, run by OpenVINO.
 
     It must map pictures (N, 3, H, W) to scores (N, 11, H', W') of the LaPa classes in the order of
-    `openmarlin.lapa.CLASSES`. Crops are resized to H x W, scaled as (x / 255 - mean) / std, and
+    `openmarlin.regions.CLASSES`. Crops are resized to H x W, scaled as (x / 255 - mean) / std, and
     the scores are resized back before the best class is taken. Points are not used.
 
     Args:
@@ -154,7 +154,7 @@ class OnnxParser:
         if not Path(path).is_file():
             raise FaceError(f"region parser {path} does not exist: give the path of an .onnx file")
         try:
-            model = CORE.read_model(str(path))
+            model = openvino_core().read_model(str(path))
             self._output = _scores_index(model)
             self._size, self._fixed = _settle_input(model, size)
             self._net = Net(compile_model(model, "f32", threads))

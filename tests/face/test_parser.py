@@ -8,8 +8,8 @@ import pytest
 
 from openmarlin.face.crop import crop, marlin_square, to_crop
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.face.regions import MeshParser, mesh_labels, person_masks
-from openmarlin.lapa import CLASSES, REGIONS, to_cells
+from openmarlin.face.parser import MeshParser, mesh_labels, person_masks
+from openmarlin.regions import CLASSES, REGIONS, to_cells
 
 ID = {name: index for index, name in enumerate(CLASSES)}
 
