@@ -63,7 +63,7 @@ def openvino_core() -> ov.Core:
 
 # Memory that is freed. By itself glibc returns large blocks to the kernel until the first of them
 # is freed, and from then on keeps all of that size (up to 32 MiB) in the heap. What is right
-# depends on the work. No call sets it back, so only a process that is ours does it: the command line.
+# depends on the work. No call sets it back: only the command line does it, whose process is ours.
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_... of malloc.h
 _LARGE = 1 << 21
