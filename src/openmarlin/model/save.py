@@ -19,12 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from openmarlin.errors import InputError
-from openmarlin.files import atomic
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.checkpoints import CONFIG, WEIGHTS
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.hf_videomae import to_transformers
 from openmarlin.model.weights import MODEL_TYPE, tensors, weights_sha256
+from openmarlin.output import atomic
 
 Target = str | os.PathLike[str]
 

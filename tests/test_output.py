@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openmarlin.errors import InputError
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 
 
 def names_in(folder: Path) -> list[str]:
