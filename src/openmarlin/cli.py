@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -208,7 +208,10 @@ def pretrain(
             raise InputError(f"'{key}' is not a setting: write key=value, such as steps=1000")
     settings = {key: value for key, _, value in pairs}
     with _interruptible():
-        result = run(config, settings, resume=resume, overwrite=overwrite, progress=True)
+        if "out" not in settings:
+            raise InputError("out= is missing: name the run folder")
+        options: dict[str, Any] = {**settings, "resume": resume, "overwrite": overwrite}
+        result = run(config=config, progress=True, **options)
     announce(result)
 
 

@@ -21,7 +21,7 @@ from openmarlin.data.features import WindowRow
 from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.masking import make_mask, n_visible
-from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.autoencoder import Autoencoder, denormalize
 from openmarlin.model.encoder import pick
 from openmarlin.model.layers import patchify, to_model_input, unpatchify
 from openmarlin.model.weights import load, weights_sha256
@@ -30,7 +30,6 @@ from openmarlin.output import atomic
 from openmarlin.regions import CELL_PX, to_cells
 from openmarlin.regions import REGIONS as LAPA
 from openmarlin.report.reconstruction import Shown, Video, film, paste, strips_sheet
-from openmarlin.training.objective import denormalize
 from openmarlin.video.writer import write_video
 
 PICTURE_FILE, FILM_FILE, ERRORS_FILE = "strips.png", "strips.mp4", "errors.json"
