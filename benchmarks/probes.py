@@ -31,10 +31,10 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.common import console, save
 from openmarlin.files import atomic
+from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.inference import EncoderRunner
-from openmarlin.model.weights import load, weights_sha256
-from openmarlin.model.zoo import PRESETS
+from openmarlin.model.io import load, weights_sha256
+from openmarlin.model.runner import EncoderRunner
 
 Array = NDArray[Any]
 Rows = dict[str, dict[str, list[float]]]  # contender -> probe -> number, low, high

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from openmarlin.files import atomic
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.layers import patchify, unpatchify
-from openmarlin.model.zoo import ModelConfig
 from openmarlin.report.page import FAINT, Image, Page
 from openmarlin.report.strips import spread
 

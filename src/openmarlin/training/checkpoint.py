@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from openmarlin.errors import InputError
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.save import atomic_folder, save_folder
+from openmarlin.model.io import atomic_folder, save_folder
 from openmarlin.training.engine import Tensors
 
 FOLDER = "checkpoints"
