@@ -17,8 +17,8 @@ from openmarlin.compat import Marlin
 from openmarlin.errors import InputError, ModelError, OpenMarlinError
 from openmarlin.face.crop import crop
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.zoo import PRESETS
 from openmarlin.video.reader import VideoReader
 
 SIZES = {

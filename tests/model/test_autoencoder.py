@@ -7,10 +7,10 @@ import torch
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder, Decoder
+from openmarlin.model.config import PRESETS
 from openmarlin.model.critic import Critic
 from openmarlin.model.encoder import pick
 from openmarlin.model.layers import patchify
-from openmarlin.model.zoo import PRESETS
 
 PUBLISHED = {  # decoder, projection, critic, tensors of the whole
     "small": (2_376_768, 73_728, 1_181_185, 220),

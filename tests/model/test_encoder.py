@@ -7,8 +7,8 @@ import torch
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import PRESETS, ModelConfig
 from openmarlin.model.encoder import Encoder, pick
-from openmarlin.model.zoo import PRESETS, ModelConfig
 
 Mask = Callable[..., torch.Tensor]
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from openmarlin.model.layers import (
     Attention,
-    CubeEmbedding,
+    TokenEmbedding,
     axes_table,
     init_weights,
     patchify,
@@ -94,7 +94,7 @@ def test_tokens_go_time_row_column_and_values_colour_time_row_column() -> None:
 
 
 def test_cube_embedding_is_the_convolution() -> None:
-    embedding = CubeEmbedding(24, 2, 8)
+    embedding = TokenEmbedding(24, 2, 8)
     video = torch.rand(2, 3, 4, 16, 24)
     wanted = embedding.projection(video).flatten(2).transpose(1, 2)
     torch.testing.assert_close(embedding(patchify(video, 2, 8)), wanted, rtol=0, atol=1e-6)

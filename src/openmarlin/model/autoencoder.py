@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder, pick
 from openmarlin.model.layers import Block, PositionTable, init_weights
-from openmarlin.model.zoo import ModelConfig
 
 
 class Decoder(nn.Module):
@@ -27,7 +27,7 @@ class Decoder(nn.Module):
             *(Block(width, heads, config.mlp_ratio, config.layer_norm_eps) for _ in range(depth))
         )
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.head = nn.Linear(width, config.cube_values)
+        self.head = nn.Linear(width, config.token_values)
         init_weights(self, generator)
         nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02, generator=generator)
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from openmarlin.errors import ModelError
-from openmarlin.model.checkpoints import Tensors
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.layers import axes_table, sinusoid_table
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.tensor_files import Tensors
 
 _EMBEDDING = "encoder.patch_embedding.projection.weight"
 _HEAD_WIDTH = 64  # of one attention head, in every released MARLIN and VideoMAE model
@@ -76,7 +76,7 @@ def permute_head(name: str, tensor: Tensor, config: ModelConfig, *, to_ours: boo
 
     VideoMAE orders the values of a cube as (t, h, w, c), we as (c, t, h, w).
     """
-    if not name.startswith("decoder.head.") or tensor.shape[0] != config.cube_values:
+    if not name.startswith("decoder.head.") or tensor.shape[0] != config.token_values:
         return tensor
     cube = (config.tubelet, config.patch, config.patch)
     x = tensor.reshape(*cube, 3, -1) if to_ours else tensor.reshape(3, *cube, -1)

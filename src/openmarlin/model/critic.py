@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.layers import MLP, init_weights
-from openmarlin.model.zoo import ModelConfig
 
 
 class Critic(MLP):
@@ -18,7 +18,7 @@ class Critic(MLP):
             raise ModelError(
                 f"model '{config.name}' is an encoder alone: its config has no decoder_width"
             )
-        super().__init__(config.cube_values, 4 * config.decoder_width, 1, nn.LeakyReLU(0.01))
+        super().__init__(config.token_values, 4 * config.decoder_width, 1, nn.LeakyReLU(0.01))
         init_weights(self, generator)
 
     def forward(self, cubes: Tensor) -> Tensor:

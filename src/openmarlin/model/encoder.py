@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
-from openmarlin.model.layers import Block, CubeEmbedding, PositionTable, init_weights, patchify
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.config import ModelConfig
+from openmarlin.model.layers import Block, PositionTable, TokenEmbedding, init_weights, patchify
 
 
 class Encoder(nn.Module):
@@ -21,7 +21,7 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.patch_embedding = CubeEmbedding(config.width, config.tubelet, config.patch)
+        self.patch_embedding = TokenEmbedding(config.width, config.tubelet, config.patch)
         self.pos_embedding = PositionTable(config, config.width)
         self.blocks = nn.Sequential(
             *(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.config import ModelConfig
 
 
 def to_model_input(frames: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class PositionTable(nn.Module):
         self.register_buffer("emb", position_table(config, width))
 
 
-class CubeEmbedding(nn.Module):
+class TokenEmbedding(nn.Module):
     """(B, n, P) cubes -> (B, n, D) tokens: a 3-D convolution whose kernel is its stride.
 
     The weight has the convolution's shape (D, 3, tubelet, patch, patch) but is applied as a matrix:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from openvino import opset13 as op
 from torch import Tensor, nn
 
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import Attention, Block
-from openmarlin.model.zoo import ModelConfig
 
 
-def to_cubes(clips: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]:
+def patchify_bytes(clips: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]:
     """uint8 (B, T, H, W, 3) -> uint8 (B, N, P), the values inside a cube in (t, h, w, c) order.
 
     That order moves whole rows of pixels, and bytes instead of floats: about 2 ms a clip.
@@ -27,7 +27,7 @@ def to_cubes(clips: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]
     (t, h, w), tubelet, patch = config.grid, config.tubelet, config.patch
     x = clips.reshape(len(clips), t, tubelet, h, patch, w, patch, 3)
     x = np.ascontiguousarray(x.transpose(0, 1, 3, 5, 2, 4, 6, 7))
-    return x.reshape(len(clips), config.n_tokens, config.cube_values)
+    return x.reshape(len(clips), config.n_tokens, config.token_values)
 
 
 def build_graph(encoder: Encoder, precision: str) -> Any:
@@ -42,7 +42,7 @@ def build_graph(encoder: Encoder, precision: str) -> Any:
         precision: `fp32` or `bf16`, what it will be compiled for.
     """
     config = encoder.config
-    N, P, D = config.n_tokens, config.cube_values, config.width
+    N, P, D = config.n_tokens, config.token_values, config.width
     cubes = op.parameter([1, N, P], np.uint8)
     x = _embedding(op.convert(_reshape(cubes, N, P), "f32"), encoder, precision)
     x = op.add(x, _constant(encoder.pos_embedding.emb[0]))

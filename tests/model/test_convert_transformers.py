@@ -14,9 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.io import load, save_transformers
 from openmarlin.model.layers import patchify, unpatchify
-from openmarlin.model.save import save_transformers
-from openmarlin.model.weights import load
 
 transformers = pytest.importorskip("transformers")
 

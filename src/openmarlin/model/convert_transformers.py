@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from openmarlin.errors import ModelError
-from openmarlin.model.checkpoints import Tensors
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.convert import finish_videomae, has_decoder, permute_head
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.tensor_files import Tensors
 
 # (theirs, ours). Reading goes through it downwards, so that the longer of two names comes first.
 _NAMES = (
