@@ -37,7 +37,7 @@ check: $(READY)  ## format, lint, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## measure against the peers, and write the table in docs/speed.md
+bench: $(READY)  ## measure against the peers, and write the table in docs/lab/speed.md
 	$(BIN)/python -m benchmarks.run
 
 # marlin-pytorch is the peer of the parity tests; its own pins (torchvision, ffmpeg) are not wanted.

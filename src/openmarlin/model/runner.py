@@ -101,7 +101,7 @@ class EncoderRunner:
 def choose(precision: str, backend: str, device: torch.device) -> tuple[str, str, str]:
     """Precision, backend and the reason, from the request and the machine; nothing is timed.
 
-    The rule is what `benchmarks/encoder.py` measured (docs/speed.md): bfloat16 where the hardware
+    The rule is what `benchmarks/encoder.py` measured (docs/lab/speed.md): bfloat16 where the hardware
     multiplies it, float32 where not; on a CPU through OpenVINO, on a GPU through torch.
     """
     for value, known in ((precision, PRECISIONS), (backend, BACKENDS)):

@@ -94,7 +94,7 @@ SHIPPED: dict[str, Shipped] = {
         "research, non-commercial",
         "The weights are small and were trained for an hour on two CPU cores: their features tell "
         "people and head poses apart better than random weights do, and no better than raw pixels "
-        "(docs/probes.md). For work that counts choose others with --model (see `openmarlin "
+        "(docs/lab/probes.md). For work that counts choose others with --model (see `openmarlin "
         "models`).",
     )
 }
