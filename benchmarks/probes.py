@@ -30,11 +30,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.common import console, save
-from openmarlin.files import atomic
 from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, weights_sha256
 from openmarlin.model.runner import EncoderRunner
+from openmarlin.output import atomic
 
 Array = NDArray[Any]
 Rows = dict[str, dict[str, list[float]]]  # contender -> probe -> number, low, high

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from openmarlin.data import formats
 from openmarlin.errors import InputError
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,7 @@ from safetensors.numpy import save
 from openmarlin.data.features import META_FILE, TABLE_FILE, Features, WindowRow, rows_to_table
 from openmarlin.data.thumbs import WindowThumb, load_thumbs, save_thumbs
 from openmarlin.errors import InputError
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 
 SETTINGS_FILE, FAILURES_FILE, REPORT_FILE = "settings.json", "failures.csv", "report.html"
 PARTS, TOKENS = "parts", "tokens"

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmarlin.errors import InputError
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 from openmarlin.regions import CELL_PX
 
 INDEX_FILE, TRACKS_FILE, PARTS = "index.json", "tracks.parquet", "parts"

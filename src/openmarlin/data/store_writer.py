@@ -38,7 +38,7 @@ from openmarlin.data.shards import (
     write_shard,
 )
 from openmarlin.errors import InputError
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 from openmarlin.regions import CELL_PX
 
 try:

@@ -19,7 +19,7 @@ from openmarlin.data.store_writer import key_of
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import RegionParser
 from openmarlin.face.stream import FaceCrop
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 from openmarlin.regions import to_cells
 
 _BATCH = 16  # crops parsed together

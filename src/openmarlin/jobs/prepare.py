@@ -23,7 +23,7 @@ from openmarlin.data.tracks import Made, make_tracks, source_key
 from openmarlin.errors import InputError, OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import MeshParser
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 from openmarlin.report.sheets import SheetClip, contact_sheet
 
 FAILURES_FILE, SHEET_FILE = "failures.csv", "contact.png"

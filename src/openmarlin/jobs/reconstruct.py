@@ -20,13 +20,13 @@ from openmarlin.data.clips import ClipReader, FaceClip, clip_labels, first_clips
 from openmarlin.data.features import WindowRow
 from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.files import atomic
 from openmarlin.masking import make_mask, n_visible
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import pick
 from openmarlin.model.io import load, weights_sha256
 from openmarlin.model.layers import patchify, to_model_input, unpatchify
+from openmarlin.output import atomic
 from openmarlin.regions import CELL_PX, to_cells
 from openmarlin.regions import REGIONS as LAPA
 from openmarlin.report.reconstruction import Shown, Video, film, paste, strips_sheet

@@ -10,19 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from openmarlin.errors import InputError, ModelError
-from openmarlin.files import atomic
+from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.config import PRESETS, ModelConfig
 from openmarlin.model.convert import from_authors, has_decoder
@@ -31,6 +26,7 @@ from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import position_table
 from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read, read_json
 from openmarlin.model.zoo import RELEASED, SHIPPED, fetch
+from openmarlin.output import atomic, atomic_folder
 
 Part = Literal["encoder", "full"]
 Source = str | os.PathLike[str]
@@ -300,32 +296,6 @@ def save_transformers(
         save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
         _write_json(folder / CONFIG, config)
         _write_json(folder / "preprocessor_config.json", preprocessing)
-
-
-@contextmanager
-def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yields a new folder beside `path` that takes its place when the block succeeds."""
-    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not overwrite):
-        raise InputError(f"{path} is there already: choose another place or overwrite it")
-    made: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        made.chmod(0o755)
-        yield made
-        if path.is_dir():
-            old = made.with_name(made.name + ".old")
-            path.rename(old)
-            made.rename(path)
-            shutil.rmtree(old)
-        else:
-            made.rename(path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot write {path}: {reason}; choose another place") from error
-    finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

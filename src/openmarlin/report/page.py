@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 from openmarlin.regions import CLASSES, COLORS
 
 Image = NDArray[np.uint8]

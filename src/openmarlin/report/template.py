@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 from openmarlin.report import words
 
 

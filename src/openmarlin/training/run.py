@@ -30,7 +30,7 @@ import torch
 import yaml
 
 from openmarlin.errors import InputError
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 from openmarlin.training import checkpoint, log
 from openmarlin.training.settings import PretrainSettings, read_recipe
 

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.files import atomic
+from openmarlin.output import atomic
 
 _CRF = 18  # x264's scale of quality, at which loss is hard to see
 _BT709, _LIMITED = 1, 1  # FFmpeg's numbers of a colour matrix and a range

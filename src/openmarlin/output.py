@@ -1,0 +1,356 @@
+"""What is written: files that are whole or not there, and the folder of a verb.
+
+OUT/config.yaml        the settings: a recipe that repeats the run
+OUT/environment.json   verb, what else must be the same to go on, machine and versions by sitting
+OUT/failures.csv       videos that failed, or could be read only in part, and why
+OUT/.lock              one process at a time
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+
+from openmarlin.errors import InputError, option
+from openmarlin.settings import Settings, read_recipe
+
+CONFIG_FILE, ENVIRONMENT_FILE, FAILURES_FILE = "config.yaml", "environment.json", "failures.csv"
+_LOCK_FILE = ".lock"
+_FLUSH_S = 5.0
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary file beside `path` that takes its place when the block succeeds.
+
+    When the block fails the temporary file is removed and an older `path` stays as it was. Missing
+    parent folders are made.
+
+    Raises:
+        InputError: the disk is full, the folder cannot be written, or `path` is a folder.
+    """
+    path = Path(path)
+    part: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent
+        )
+        os.close(handle)
+        part = Path(name)
+        yield part
+        _settle(part, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot write {path}: {reason}; choose another place or make room"
+        ) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _settle(part: Path, path: Path) -> None:
+    """Flushes `part` to disk, gives it the mode of an ordinary new file, and moves it to `path`."""
+    mask = os.umask(0)
+    os.umask(mask)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.chmod(0o666 & ~mask)
+    part.replace(path)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yields a new folder beside `path` that takes its place when the block succeeds.
+
+    Raises:
+        InputError: `path` is a file, not empty without `overwrite`, or cannot be written.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not overwrite):
+        raise InputError(f"{path} is there already: choose another place or overwrite it")
+    part: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        part.chmod(0o755)
+        yield part
+        if path.is_dir():
+            old = part.with_name(part.name + ".old")
+            path.rename(old)
+            part.rename(path)
+            shutil.rmtree(old)
+        else:
+            part.rename(path)
+    except (OSError, SafetensorError) as error:  # safetensors tells of a full disk in its own way
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot write {path}: {reason}; choose another place") from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """A JSON file, whole or not at all."""
+    with atomic(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+class OutputFolder:
+    """The folder that a verb writes to: may it, is what is there its own, may it go on?
+
+        with OutputFolder(out, verb="extract", settings=settings, files=[...]) as folder:
+            ...  # what can still be wrong with the request; an earlier run is as it was
+            folder.begin()
+
+    Entering it keeps other processes out until it is left. `begin` removes an earlier run with
+    `overwrite`, and writes down what this run is.
+
+    Args:
+        path: the folder; it is made where it is missing.
+        verb: whose results it holds.
+        settings: of the verb; those that are not free must be the same when a run goes on.
+        files: names and patterns of everything the verb writes; nothing else is ever removed.
+        identity: what else must be the same when a run goes on, JSON values by name: the SHA-256
+            of a model or store.
+        resume: go on with the run that is there; where there is none, start one.
+        overwrite: replace the run that is there.
+
+    Attributes:
+        resumed: there is an earlier run, and it goes on.
+        failures: the list that becomes failures.csv.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        verb: str,
+        settings: Settings,
+        files: Sequence[str],
+        identity: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.path, self.verb, self.settings = path, verb, settings
+        self.files, self.identity = [*files, CONFIG_FILE, FAILURES_FILE], dict(identity or {})
+        self.resume, self.overwrite = resume, overwrite
+        self.resumed = self._begun = False
+        self.failures = Failures(path / FAILURES_FILE)
+        self._lock = FileLock(path / _LOCK_FILE)
+
+    def __enter__(self) -> Self:
+        """Take the folder.
+
+        Raises:
+            InputError: it is a file, cannot be written, in use, holds something else or, without
+                `resume` and `overwrite`, an earlier run; or that run had other settings.
+        """
+        self._acquire()
+        try:
+            self._check()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._begun:
+                self.failures.flush()
+        finally:
+            self._release()
+
+    def begin(self) -> None:
+        """Remove an earlier run unless it goes on, and write config.yaml and environment.json."""
+        sittings = self._record().get("sittings", []) if self.resumed else []
+        if not self.resumed:
+            self._clear()
+        with atomic(self.path / CONFIG_FILE) as part:
+            text = yaml.safe_dump(self.settings.recipe(), sort_keys=False, allow_unicode=True)
+            part.write_text(text, encoding="utf-8")
+        record = {"verb": self.verb, "identity": self.identity, "sittings": [*sittings, machine()]}
+        write_json(self.path / ENVIRONMENT_FILE, record)
+        self._begun = True
+
+    def write_json(self, name: str, content: Any) -> Path:
+        """A JSON file in the folder."""
+        return write_json(self.path / name, content)
+
+    def _acquire(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path}: is a file; name a folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise InputError(
+                f"{self.path}: in use by another run; wait for it or name another folder"
+            ) from None
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def _release(self) -> None:
+        self._lock.release()
+
+    def _check(self) -> None:
+        content = {file.name for file in self.path.iterdir()} - {_LOCK_FILE}
+        if not content:
+            return
+        if self._record().get("verb") != self.verb:
+            raise InputError(
+                f"{self.path}: not empty, and not made by `openmarlin {self.verb}`; name another "
+                "folder"
+            )
+        if self.overwrite:
+            return
+        if not self.resume:
+            raise InputError(
+                f"{self.path}: an earlier run is there; add {option('resume', True)} to go on with "
+                f"it, {option('overwrite', True)} to replace it, or name another folder"
+            )
+        self._compare()
+        self.resumed = True
+
+    def _compare(self) -> None:
+        """Settings and identity of the earlier run are those of this one, none more or less."""
+        free = set(self.settings.recipe()) - set(self.settings.recipe(free=False))
+        before = {**read_recipe(self.path / CONFIG_FILE), **self._record().get("identity", {})}
+        today = {**self.settings.recipe(free=False), **self.identity}
+        changed = [
+            f"{name} was {before.get(name)!r}, is {today.get(name)!r}"
+            for name in {**before, **today}
+            if name not in free and before.get(name) != today.get(name)
+        ]
+        if changed:
+            raise InputError(
+                f"{self.path}: made with other settings ({', '.join(changed)}); use the same, "
+                f"{option('overwrite', True)}, or another folder"
+            )
+
+    def _record(self) -> dict[str, Any]:
+        """What environment.json says; nothing where there is none."""
+        file = self.path / ENVIRONMENT_FILE
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):
+            raise InputError(
+                f"{file}: cannot be read; name another folder, or remove {self.path}"
+            ) from None
+        return content if isinstance(content, dict) else {}
+
+    def _clear(self) -> None:
+        for pattern in self.files:
+            for old in self.path.glob(pattern):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+class Failures:
+    """Videos that failed and why, in the order in which they did; failures.csv holds the same.
+
+    The file is written anew every few seconds at most: thousands of failures take no longer each
+    than a few do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reasons: dict[str, str] = {}
+        self._written: dict[str, str] | None = None
+        self._due = 0.0
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def add(self, video: str | Path, reason: str) -> None:
+        """List a video; a later reason replaces an earlier one."""
+        self._reasons[str(video)] = " ".join(reason.split()).removeprefix(f"{video}: ")
+        if time.monotonic() >= self._due:
+            self.flush()
+
+    def discard(self, video: str | Path) -> None:
+        """Take a video off the list: another try went well."""
+        self._reasons.pop(str(video), None)
+
+    def as_dict(self) -> dict[str, str]:
+        """{video: reason}, videos as they were named."""
+        return dict(self._reasons)
+
+    def flush(self) -> None:
+        """Write the file, if anything has changed. Its paths are absolute: it can be an input."""
+        self._due = time.monotonic() + _FLUSH_S
+        if self._written == self._reasons or not (self._reasons or self.path.is_file()):
+            return
+        with (
+            atomic(self.path) as part,
+            part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
+            rows = csv.writer(file)
+            rows.writerow(["video", "reason"])
+            rows.writerows((os.path.abspath(v), reason) for v, reason in self._reasons.items())  # noqa: PTH100
+        self._written = dict(self._reasons)
+
+
+def machine() -> dict[str, Any]:
+    """What a reader must know to run the same again: command, machine, versions."""
+    torch = sys.modules.get("torch")  # not for this record alone: it takes seconds to import
+    devices = range(torch.cuda.device_count()) if torch else ()
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads() if torch else None,
+        "gpus": [torch.cuda.get_device_name(i) for i in devices] if torch else [],
+    }
+
+
+def package_versions(extra: str = "") -> dict[str, str]:
+    """Versions of openmarlin and what it requires, "not installed" where there is none.
+
+    Args:
+        extra: also what this extra of the package requires.
+    """
+    names = ["openmarlin"]
+    for requirement in requires("openmarlin") or ():
+        name, _, marker = requirement.partition(";")
+        if not marker or (extra and f'"{extra}"' in marker.replace("'", '"')):
+            names.append(_distribution(name))
+    return {name: _version(name) for name in names}
+
+
+def _distribution(requirement: str) -> str:
+    end = next((i for i, c in enumerate(requirement) if c not in "-_." and not c.isalnum()), None)
+    return requirement[:end]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

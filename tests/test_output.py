@@ -1,0 +1,259 @@
+"""Writing is all or nothing, and a folder has one owner."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import openmarlin
+from openmarlin.errors import InputError
+from openmarlin.output import Failures, OutputFolder, atomic, atomic_folder
+from openmarlin.settings import Settings, read_settings, setting
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_block_that_succeeds_replaces_the_file(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    with atomic(target) as part:
+        assert part.parent == target.parent
+        part.write_text("one")
+        assert not target.exists()
+    assert target.read_text() == "one"
+    with atomic(target) as part:
+        part.write_text("two")
+        assert target.read_text() == "one"
+    assert target.read_text() == "two"
+    assert names_in(target.parent) == ["a.txt"]
+
+
+def test_block_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic(target) as part:  # noqa: PT012
+        part.write_text("half of")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_mode_is_that_of_an_ordinary_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    with atomic(tmp_path / "atomic") as part:
+        part.write_text("")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")}
+    assert len(modes) == 1
+
+
+def test_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised, atomic(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    message = str(raised.value)
+    assert "a.txt" in message
+    assert "No space left on device" in message
+    assert "\n" not in message
+    assert not names_in(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["folder", "file/below"])
+def test_place_that_cannot_be_written(tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "keep").touch()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"), atomic(tmp_path / target) as part:
+        part.write_text("x")
+    assert (tmp_path / "folder" / "keep").exists()
+
+
+def test_very_long_names_work(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 240 + ".csv")
+    with atomic(target) as part:
+        part.write_text("x")
+    assert target.read_text() == "x"
+
+
+class Cake(Settings):
+    layers: int = setting(2, "How many.")
+    workers: int = setting(1, "Cooks.", free=True)
+
+
+def cake(path: Path, *, layers: int = 2, verb: str = "bake", **options: Any) -> OutputFolder:
+    settings = Cake(layers=layers, workers=options.pop("workers", 1))
+    return OutputFolder(path, verb=verb, settings=settings, files=["cake*.txt", "parts"], **options)
+
+
+def bake(path: Path, **options: Any) -> bool:
+    with cake(path, **options) as folder:
+        folder.begin()
+        (path / "cake-1.txt").write_text("a cake")
+        return folder.resumed
+
+
+def test_a_new_folder_says_what_it_is(tmp_path: Path) -> None:
+    assert bake(tmp_path / "out", identity={"oven": "a1"}) is False
+    record = json.loads((tmp_path / "out" / "environment.json").read_text())
+    assert (record["verb"], record["identity"]) == ("bake", {"oven": "a1"})
+    assert record["sittings"][0]["packages"]["openmarlin"] == openmarlin.__version__
+    assert read_settings(Cake, tmp_path / "out" / "config.yaml", {}) == Cake()
+
+
+def test_an_earlier_run_is_kept_unless_the_caller_says_otherwise(tmp_path: Path) -> None:
+    bake(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"resume.*overwrite"):
+        bake(tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
+    assert bake(tmp_path, resume=True) is True
+    assert len(json.loads((tmp_path / "environment.json").read_text())["sittings"]) == 2
+
+
+def test_overwrite_removes_what_the_verb_writes_and_nothing_else(tmp_path: Path) -> None:
+    bake(tmp_path)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "cake-2.txt").touch()
+    (tmp_path / "mine.txt").touch()
+    with cake(tmp_path, overwrite=True) as folder:
+        assert (tmp_path / "cake-2.txt").exists()  # what can still fail comes before `begin`
+        folder.begin()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"mine.txt", "config.yaml", "environment.json", ".lock"}
+
+
+@pytest.mark.parametrize("option", ["resume", "overwrite"])
+def test_what_another_made_is_refused(tmp_path: Path, option: str) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.doc").touch()
+    bake(tmp_path / "other", verb="fry")
+    for path in (tmp_path / "foreign", tmp_path / "other"):
+        with pytest.raises(InputError, match=path.name):
+            bake(path, **{option: True})
+    assert (tmp_path / "foreign" / "thesis.doc").exists()
+
+
+def test_settings_are_compared_both_ways_and_free_ones_not(tmp_path: Path) -> None:
+    bake(tmp_path, identity={"oven": "a1"})
+    assert bake(tmp_path, resume=True, identity={"oven": "a1"}, workers=3)
+    for other in ({"layers": 3, "identity": {"oven": "a1"}}, {"identity": {"oven": "b2"}}, {}):
+        with pytest.raises(InputError, match=r"layers was 2, is 3|oven was 'a1', is"):
+            bake(tmp_path, resume=True, **other)
+    with pytest.raises(InputError, match="lid was None, is 'flat'"):
+        bake(tmp_path, resume=True, identity={"oven": "a1", "lid": "flat"})
+
+
+def test_resume_without_an_earlier_run_starts_one(tmp_path: Path) -> None:
+    assert bake(tmp_path / "new", resume=True) is False
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file"):
+        bake(tmp_path / "file")
+
+
+_HOLD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_output import cake
+with cake(Path({path!r})) as folder:
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_share_a_folder_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    program = _HOLD.format(tests=str(Path(__file__).parent), path=str(tmp_path / "out"))
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    try:
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="in use"):
+            bake(tmp_path / "out")
+    finally:
+        child.kill()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
+    bake(tmp_path / "out")
+
+
+def test_failures_are_a_table_that_can_be_an_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with cake(tmp_path / "out") as folder:
+        folder.begin()
+        folder.failures.add("a.mp4", "a.mp4: cut\noff")
+        folder.failures.add("b.mp4", "no video")
+        folder.failures.add("c.mp4", "no video")
+        folder.failures.discard("b.mp4")
+        assert folder.failures.as_dict() == {"a.mp4": "cut off", "c.mp4": "no video"}
+    with (tmp_path / "out" / "failures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"video": str(tmp_path / "a.mp4"), "reason": "cut off"},
+        {"video": str(tmp_path / "c.mp4"), "reason": "no video"},
+    ]
+    with cake(tmp_path / "out", resume=True) as folder:
+        folder.begin()
+    assert (tmp_path / "out" / "failures.csv").read_text().splitlines() == ["video,reason"]
+
+
+def test_a_refused_call_leaves_the_failures_of_the_earlier_run(tmp_path: Path) -> None:
+    with cake(tmp_path) as folder:
+        folder.begin()
+        folder.failures.add("a.mp4", "cut off")
+    with pytest.raises(ValueError, match="wrong model"), cake(tmp_path, overwrite=True):
+        raise ValueError("wrong model")
+    assert "a.mp4" in (tmp_path / "failures.csv").read_text()
+
+
+def test_many_failures_are_written_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openmarlin import output
+
+    writes = []
+    real = output.atomic
+    monkeypatch.setattr(output, "atomic", lambda path: writes.append(path) or real(path))
+    failures = Failures(tmp_path / "failures.csv")
+    for number in range(6000):
+        failures.add(f"{number}.mp4", "no video")
+    failures.flush()
+    assert len(failures) == 6000
+    assert len(writes) < 20
+
+
+def test_atomic_folder_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "model", overwrite=False) as part:
+        (part / "a").write_text("old")
+    with (
+        pytest.raises(InputError, match="model"),
+        atomic_folder(tmp_path / "model", overwrite=False),
+    ):
+        pass
+
+    def fail() -> None:
+        with atomic_folder(tmp_path / "model", overwrite=True) as part:
+            (part / "a").write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert (tmp_path / "model" / "a").read_text() == "old"
+    with atomic_folder(tmp_path / "model", overwrite=True) as part:
+        (part / "b").write_text("new")
+    assert [file.name for file in tmp_path.rglob("*")] == ["model", "b"]
