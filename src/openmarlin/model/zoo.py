@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from openmarlin.config import DEFAULT_MODEL
 from openmarlin.console import console
 from openmarlin.errors import ModelError
 from openmarlin.model.config import PRESETS, ModelConfig
@@ -83,6 +82,9 @@ class Shipped:
         """The model folder inside the package."""
         return Path(__file__).parents[1] / "weights" / self.name
 
+
+DEFAULT_MODEL = "openmarlin_vit_tiny"
+"""Of `extract` and `reconstruct`."""
 
 SHIPPED: dict[str, Shipped] = {
     DEFAULT_MODEL: Shipped(
