@@ -149,7 +149,7 @@ class Marlin(nn.Module):
         return self.encoder.norm.weight.device
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The masked cubes (B, M, P) as predicted.
+        """The pixel values (B, M, P) of the masked tokens, as predicted.
 
         Args:
             x: float (B, 3, T, H, W) in [0, 1].

@@ -186,13 +186,13 @@ def test_threads_must_be_positive() -> None:
         EncoderRunner(make_encoder(), threads=0)
 
 
-def test_cubes_are_bytes_in_token_order() -> None:
+def test_values_are_bytes_in_token_order() -> None:
     clips = make_clips(2)
-    cubes = patchify_bytes(clips, SMALL)
-    assert cubes.shape == (2, SMALL.n_tokens, SMALL.token_values)
+    values = patchify_bytes(clips, SMALL)
+    assert values.shape == (2, SMALL.n_tokens, SMALL.token_values)
     t, h, w = 1, 2, 3
-    cube = clips[1, 2 * t : 2 * t + 2, 8 * h : 8 * h + 8, 8 * w : 8 * w + 8]
-    np.testing.assert_array_equal(cubes[1, (t * 4 + h) * 4 + w], cube.ravel())
+    token = clips[1, 2 * t : 2 * t + 2, 8 * h : 8 * h + 8, 8 * w : 8 * w + 8]
+    np.testing.assert_array_equal(values[1, (t * 4 + h) * 4 + w], token.ravel())
 
 
 def test_the_graph_is_of_one_clip_and_gives_float32() -> None:

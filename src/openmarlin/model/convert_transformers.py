@@ -63,7 +63,7 @@ def from_transformers(
         state: tensors under the names of transformers 4 or 5.
         hf: its config.json.
         preprocessing: its preprocessor_config.json or {}. A normalisation of pixels that stands
-            there is folded into the cube embedding, so that the model takes [0, 1] as all do.
+            there is folded into the token embedding, so that the model takes [0, 1] as all do.
     """
     if "embeddings.patch_embeddings.projection.weight" in state:
         state = {f"videomae.{name}": tensor for name, tensor in state.items()}

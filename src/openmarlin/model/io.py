@@ -322,7 +322,7 @@ A masked autoencoder for facial video in the format of openmarlin ({part}; {stat
 | | |
 |---|---|
 | input | {config.frames} frames of {config.image_size}x{config.image_size}, RGB in [0, 1] |
-| cubes | {config.tubelet}x{config.patch}x{config.patch}, {config.n_tokens} tokens |
+| tokens | {config.tubelet}x{config.patch}x{config.patch}, {config.n_tokens} a clip |
 | encoder | width {config.width}, depth {config.depth}, {config.heads} heads |
 | parameters | {values:,} |
 | source | {config.source or "not recorded"} |
