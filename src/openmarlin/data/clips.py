@@ -76,6 +76,7 @@ class ClipReader:
 
     Attributes:
         problems: what was damaged in the file, known when the iteration ends.
+        notes: what was unusual in it and lost nothing, as HDR; then, too.
         seconds: how much of the video has been read.
         fps: ticks a second, known when the iteration has begun.
     """
@@ -93,6 +94,7 @@ class ClipReader:
         self.path, self.settings, self.landmarker = path, settings, landmarker
         self.size, self.frames, self.look_s = size, frames, look_s
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self.seconds = 0.0
         self.fps = 0.0
         self._n_ticks = 0
@@ -102,7 +104,7 @@ class ClipReader:
             try:
                 yield from self._clips(reader)
             finally:
-                self.problems = reader.problems
+                self.problems, self.notes = reader.problems, reader.notes
 
     def _clips(self, reader: VideoReader) -> Iterator[FaceClip]:
         """Join the two clocks: windows count every tick, faces are looked for on some of them."""
