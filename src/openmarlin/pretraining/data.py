@@ -5,7 +5,7 @@ from __future__ import annotations
 from openmarlin.data.dataset import ClipDataset, SampleStream, TrainingData, split_tracks
 from openmarlin.data.store import Store
 from openmarlin.data.transforms import Colour, Crop, Mask, Transform, flip
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.config import ModelConfig
 from openmarlin.pretraining.settings import PretrainSettings
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from openmarlin.errors import InputError
-from openmarlin.model.zoo import PRESETS, ModelConfig
+from openmarlin.model.config import PRESETS, ModelConfig
 from openmarlin.settings import UserPath, nearest, setting
 from openmarlin.training.settings import Precision, RunSettings
 

@@ -1,6 +1,6 @@
-"""Pre-training as a task: masked tokens are predicted, and a critic tells predictions from pixels.
+"""Pre-training as a task: masked tokens are predicted, a critic tells predictions from pixels.
 
-The autoencoder learns to be taken for real. Both learn from one pass of the autoencoder. The critic goes first, as in the reference, so the
+Both learn from one pass of the autoencoder. The critic goes first, as in the reference, so the
 autoencoder meets the critic as it is after its update.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from openmarlin.model.autoencoder import Autoencoder, denormalize, normalize, pick_values
 from openmarlin.model.critic import Critic
-from openmarlin.model.save import save_folder
+from openmarlin.model.io import save_folder
 from openmarlin.pretraining.objective import (
     adversarial_loss,
     clip_weights,
@@ -109,7 +109,13 @@ class Pretraining(Task):
             target = normalize(target)
         return Prediction(from_tokens, of_feature, target)
 
-    def losses(self, player: str, batch: Batch, shared: Any, generator: torch.Generator) -> Losses:
+    def losses(
+        self,
+        player: str,
+        batch: Batch,  # noqa: ARG002 - the prediction holds all of it
+        shared: Any,
+        generator: torch.Generator,
+    ) -> Losses:
         prediction: Prediction = shared
         if player == "critic":
             return self._critic_losses(prediction, generator)
