@@ -31,7 +31,7 @@ from openmarlin.training.log import METRICS_FILE, read_metrics
 ROOT = Path(__file__).parents[1]
 CLIPS, GOLDEN = ROOT / "examples" / "clips", ROOT / "tests" / "jobs" / "golden.npy"
 CURVE = ROOT / "docs" / "images" / f"{DEFAULT_MODEL}.svg"
-CRITIC, DISCRIMINATOR = "critic.", "discriminator."
+CRITIC, DISCRIMINATOR = "critic/weights/", "discriminator."
 """What a checkpoint calls it, and what MARLIN's files do."""
 
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     args = parser.parse_args()
-    checkpoint = Checkpoints(args.runs[-1], keep=1).newest()
+    checkpoint = Checkpoints(args.runs[-1]).newest()
     if checkpoint is None:
         parser.error(f"{args.runs[-1]} has no checkpoint")
     write_weights(checkpoint)
