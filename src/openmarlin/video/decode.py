@@ -89,8 +89,8 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
         if not stream.disposition & Disposition.attached_pic
     ]
     if not moving:
-        held = "only audio" if container.streams.audio else "no video stream"
-        raise VideoError(f"{path}: holds {held}; give a file with a picture")
+        content = "only audio" if container.streams.audio else "no video stream"
+        raise VideoError(f"{path}: holds {content}; give a file with a picture")
     decodable = [stream for stream in moving if stream.codec_context is not None]
     if not decodable:
         raise VideoError(
