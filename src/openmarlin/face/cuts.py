@@ -19,9 +19,9 @@ from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from openmarlin.video.picture import Image
+
 Item = TypeVar("Item")
 
 _THUMB_PX = 64

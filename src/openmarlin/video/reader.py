@@ -47,6 +47,7 @@ from openmarlin.video.problems import Problems
 _HEAD_PACKETS = 300
 _HEAD_BYTES = 32 << 20
 _EARLY_END_S = 0.25
+_TIMED = 0.75  # of the packets must have times for their steps to tell the rate
 
 
 class Frame:
@@ -266,13 +267,16 @@ def _head(feed: Iterator[Packet]) -> list[Packet]:
 
 def _measured_fps(head: list[Packet], stream: VideoStream) -> float:
     time_base = time_base_of(stream)
-    stamps = (packet.pts if packet.pts is not None else packet.dts for packet in _one_piece(head))
+    piece = _one_piece(head)
+    stamps = (packet.pts if packet.pts is not None else packet.dts for packet in piece)
     times_s = [float(stamp * time_base) for stamp in stamps if stamp is not None]
     rates = stream.average_rate, stream.guessed_rate
     if (
         not times_s
     ):  # a bare stream: the average is FFmpeg's default, the guess looks into the codec
         rates = rates[::-1]
+    if len(times_s) < _TIMED * len(piece):  # as MPEG-PS may: the steps would be too long
+        times_s = []
     return nominal_fps(times_s, rates, float(time_base))
 
 
