@@ -10,10 +10,7 @@ import torch
 
 import openmarlin
 from openmarlin import native
-from openmarlin.config import ExtractSettings
-from openmarlin.data.clips import ClipReader
 from openmarlin.errors import ModelError
-from openmarlin.face.landmarker import Landmarker
 from openmarlin.model import runner
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
@@ -252,12 +249,16 @@ def test_encode_refuses_what_is_no_clip(clips: Any) -> None:
         make_encoder().encode(clips)
 
 
-def test_encode_gives_what_extract_gives(clips: Path) -> None:
-    """On the clips of a real video, cut as `extract` cuts them."""
-    settings = ExtractSettings(rate=2, stride=16)
-    reader = ClipReader(
-        clips / "single_face.mp4", settings, Landmarker(precise=False), size=224, frames=16
-    )
-    pixels = np.stack([clip.pixels for clip in reader if clip.pixels is not None])
+def test_encode_gives_what_extract_gives(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the face crops of a real video, as `extract` hands them to its engine."""
+    crops, run = [], EncoderRunner.__call__
+
+    def recorded(self: EncoderRunner, pixels: np.ndarray, **options: Any) -> Any:
+        crops.append(pixels.copy())
+        return run(self, pixels, **options)
+
+    monkeypatch.setattr(EncoderRunner, "__call__", recorded)
     table = openmarlin.extract(clips / "single_face.mp4")
-    np.testing.assert_array_equal(openmarlin.load(DEFAULT_MODEL).encode(pixels), table.embeddings)
+    monkeypatch.undo()
+    features = openmarlin.load(DEFAULT_MODEL).encode(np.concatenate(crops))
+    np.testing.assert_array_equal(features, table.embeddings)
