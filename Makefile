@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow test-wheel test-lowest check bench clean
 
 demo: $(READY)  ## features of the example clips with a report, and what the model sees in a masked face
 	$(BIN)/openmarlin extract examples/clips --out demo-out/features --faces all --overwrite
@@ -15,13 +15,29 @@ test: $(READY)  ## the fast suite (within 12 minutes on two cores)
 test-slow: $(READY)  ## the rest: large models, long runs
 	$(BIN)/python -m pytest -m slow
 
+test-wheel: $(READY)  ## a wheel in an empty environment, outside the checkout: does `extract` run there?
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/wheel/env
+	build/wheel/env/bin/python -m pip install --quiet --constraint constraints.txt build/wheel/*.whl
+	cp examples/clips/single_face.mp4 build/wheel/
+	cd build/wheel && env -u PYTHONPATH env/bin/openmarlin extract single_face.mp4 --out features
+	test -s build/wheel/features/features.parquet -a -s build/wheel/features/report.html
+
+test-lowest:  ## the fast suite with the oldest dependencies that pyproject.toml allows (downloads gigabytes)
+	$(PYTHON) -m venv --clear build/lowest
+	$(PYTHON) tests/lowest.py > build/lowest/constraints.txt
+	build/lowest/bin/python -m pip install --quiet --constraint build/lowest/constraints.txt --editable '.[dev]'
+	build/lowest/bin/python -m pip install --quiet --no-deps marlin-pytorch==0.3.4
+	build/lowest/bin/python -m pytest
+
 check: $(READY)  ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## measure against the peers, and write the table in docs/speed.md
+bench: $(READY)  ## measure against the peers, and write the table in docs/lab/speed.md
 	$(BIN)/python -m benchmarks.run
 
 # marlin-pytorch is the peer of the parity tests; its own pins (torchvision, ffmpeg) are not wanted.
@@ -33,4 +49,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf .venv demo-out
+	rm -rf .venv demo-out build

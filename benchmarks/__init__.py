@@ -1,1 +1,1 @@
-"""Measurements against the peers; `python -m benchmarks.run` makes all of docs/speed.md."""
+"""Measurements against the peers; `python -m benchmarks.run` makes all of docs/lab/speed.md."""

@@ -24,8 +24,8 @@ from openmarlin.data.inputs import list_videos
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.inference import EncoderRunner
 from openmarlin.model.layers import to_model_input
+from openmarlin.model.runner import EncoderRunner
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "clips"
 Floats = NDArray[np.float32]

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.weights import load
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.io import load
 from openmarlin.native import cpu_features
 from tests.reference import reference_model
 
@@ -64,7 +64,7 @@ def operations(config: ModelConfig) -> float:
     """Floating-point operations of one clip: two for each multiply-add of every matrix product."""
     tokens, width = config.n_tokens, config.width
     block = tokens * width * (width * (4 + 2 * config.mlp_ratio) + 2 * tokens)
-    return 2 * (tokens * width * config.cube_values + config.depth * block)
+    return 2 * (tokens * width * config.token_values + config.depth * block)
 
 
 def machine() -> dict[str, Any]:

@@ -23,8 +23,8 @@ from benchmarks.common import (
     save,
     side_by_side,
 )
-from openmarlin.model.inference import EncoderRunner
 from openmarlin.model.layers import to_model_input
+from openmarlin.model.runner import EncoderRunner
 
 MATMUL = 4096
 RUNNERS = [("fp32", "torch"), ("fp32", "openvino"), ("bf16", "torch"), ("bf16", "openvino")]

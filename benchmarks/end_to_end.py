@@ -19,7 +19,7 @@ import torch
 import openmarlin
 from benchmarks.common import REFERENCE, console, pair, save, side_by_side
 from benchmarks.videos import FPS, HEIGHT, WIDTH, face_video
-from openmarlin.model.save import save_folder
+from openmarlin.model.io import save_folder
 
 
 def main() -> None:

@@ -25,9 +25,9 @@ from torch.nn import functional
 from benchmarks.common import console, median_ratio, save
 from openmarlin.masking import n_visible
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import pick
 from openmarlin.model.layers import patchify, to_model_input
-from openmarlin.model.zoo import PRESETS
 
 LR, BETAS, W_ADV = 1e-5, (0.9, 0.95), 0.01
 THEIRS = "reference, fp32"
@@ -70,7 +70,7 @@ def reference_step(preset: str, batch: int) -> Callable[[], object]:
     model = reference_model(preset, full=True).train()
     hidden = 4 * (config.decoder_width or 0)
     critic = nn.Sequential(
-        nn.Linear(config.cube_values, hidden), nn.LeakyReLU(0.01), nn.Linear(hidden, 1)
+        nn.Linear(config.token_values, hidden), nn.LeakyReLU(0.01), nn.Linear(hidden, 1)
     )
     for_model, for_critic = (
         torch.optim.AdamW(m.parameters(), LR, betas=BETAS, weight_decay=0) for m in (model, critic)

@@ -30,10 +30,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.common import console, save
+from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.inference import EncoderRunner
-from openmarlin.model.weights import load, weights_sha256
-from openmarlin.model.zoo import PRESETS
+from openmarlin.model.io import load, weights_sha256
+from openmarlin.model.runner import EncoderRunner
 from openmarlin.output import atomic
 
 Array = NDArray[Any]

@@ -138,14 +138,14 @@ def probe_table(title: str, contenders: dict[str, Any], form: str) -> Iterator[s
 
 
 PAGES = {
-    "speed.md": {
+    "lab/speed.md": {
         "encoder": encoder_lines,
         "accuracy": accuracy_lines,
         "end_to_end": end_to_end_lines,
         "memory": memory_lines,
         "pretrain": pretrain_lines,
     },
-    "probes.md": {"probes": probes_lines},
+    "lab/probes.md": {"probes": probes_lines},
 }
 """Page -> name of the results -> what makes lines of them."""
 

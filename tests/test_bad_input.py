@@ -21,7 +21,7 @@ from media import numbered, write_audio, write_video
 from openmarlin.data.features import Features
 from openmarlin.errors import InputError, ModelError
 from openmarlin.jobs.extract import extract
-from openmarlin.model.weights import load
+from openmarlin.model.io import load
 from openmarlin.video.reader import VideoReader
 
 FAST = {"precision": "fp32", "backend": "torch"}

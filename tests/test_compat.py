@@ -17,8 +17,8 @@ from openmarlin.compat import Marlin
 from openmarlin.errors import InputError, ModelError, OpenMarlinError
 from openmarlin.face.crop import crop
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.zoo import PRESETS
 from openmarlin.video.reader import VideoReader
 
 SIZES = {
@@ -187,7 +187,7 @@ def test_clean_cache_tells_what_it_freed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cleaned = []
-    monkeypatch.setattr(compat.hub, "clean_cache", lambda r: cleaned.append(r.name) or 1_000_000)
+    monkeypatch.setattr(compat, "clean_cache", lambda r: cleaned.append(r.name) or 1_000_000)
     Marlin.clean_cache()
     assert "3 MB" in capsys.readouterr().err
     Marlin.clean_cache(verbose=False)

@@ -124,8 +124,8 @@ def test_threads_may_meet_at_their_first_call() -> None:
 
 _SIGNAL = """
 import os, signal
-from openmarlin.model.inference import EncoderRunner
-from openmarlin.model.weights import load
+from openmarlin.model.runner import EncoderRunner
+from openmarlin.model.io import load
 encoder = load("tiny", frames=2, image_size=32)
 first = EncoderRunner(encoder, backend="openvino")
 second = EncoderRunner(encoder, backend="openvino")

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
     from openmarlin.jobs.reconstruct import reconstruct
-    from openmarlin.model.weights import load
+    from openmarlin.model.io import load
 
 __all__ = ["__version__", "extract", "load", "masks", "prepare", "pretrain", "reconstruct"]
 
 _HOMES = {
     "extract": "openmarlin.jobs.extract",
-    "load": "openmarlin.model.weights",
+    "load": "openmarlin.model.io",
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",

@@ -22,12 +22,12 @@ from openmarlin.console import console
 from openmarlin.data.clips import ClipReader
 from openmarlin.errors import InputError, ModelError, VideoError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.model import hub
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
+from openmarlin.model.io import load, load_as_saved
 from openmarlin.model.layers import to_model_input
-from openmarlin.model.weights import load, load_all
-from openmarlin.model.zoo import RELEASED, ModelConfig, Released
+from openmarlin.model.zoo import RELEASED, Released, clean_cache
 from openmarlin.video.reader import VideoReader
 from openmarlin.video.windows import WindowStream, needs_tick
 
@@ -102,7 +102,7 @@ class Marlin(nn.Module):
             ModelError: there is no such name or file, or they do not fit.
         """
         wanted = _released(model_name).config
-        model = load_all(path)
+        model = load_as_saved(path)
         sizes = [(c.width, c.depth, c.heads) for c in (model.config, wanted)]
         if sizes[0] != sizes[1]:
             raise ModelError(
@@ -124,7 +124,7 @@ class Marlin(nn.Module):
     @classmethod
     def clean_cache(cls, verbose: bool = True) -> None:
         """Deletes the released models that `from_online` has fetched."""
-        freed = sum(hub.clean_cache(released) for released in RELEASED.values())
+        freed = sum(clean_cache(released) for released in RELEASED.values())
         if verbose:
             console.print(f"Marlin checkpoints cache cleaned ({freed / 1e6:.0f} MB).")
 
@@ -149,7 +149,7 @@ class Marlin(nn.Module):
         return self.encoder.norm.weight.device
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The masked cubes (B, M, P) as predicted.
+        """The pixel values (B, M, P) of the masked tokens, as predicted.
 
         Args:
             x: float (B, 3, T, H, W) in [0, 1].

@@ -13,7 +13,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Backend = Literal["auto", "torch", "openvino"]
 
 DEFAULT_MODEL = "openmarlin_vit_tiny"
-"""What ships with the package (`model.zoo.SHIPPED`)."""
+"""Goes when the settings of `openmarlin.jobs.settings` are used."""
 
 CLIP_FRAMES = 16
 """Frames a clip (MARLIN, section 4.1: 16 frames of 224x224)."""

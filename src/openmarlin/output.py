@@ -25,6 +25,7 @@ from typing import Any, Self
 
 import yaml
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from openmarlin.errors import InputError, option
 from openmarlin.settings import Settings, read_recipe
@@ -97,8 +98,8 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             part.rename(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, SafetensorError) as error:  # safetensors tells of a full disk in its own way
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot write {path}: {reason}; choose another place") from error
     finally:
         if part is not None:

@@ -24,7 +24,7 @@ from openmarlin.data.samples import (
 from openmarlin.data.store import Store, Track
 from openmarlin.errors import InputError
 from openmarlin.masking import n_visible
-from openmarlin.model.zoo import PRESETS, ModelConfig
+from openmarlin.model.config import PRESETS, ModelConfig
 from openmarlin.regions import region_bits
 
 CONFIG = PRESETS["tiny"].changed(**TOY["shape"])

@@ -7,7 +7,8 @@ import io
 from rich.console import Console
 
 from openmarlin.jobs.models import models
-from openmarlin.model.zoo import PRESETS, RELEASED, SHIPPED
+from openmarlin.model.config import PRESETS
+from openmarlin.model.zoo import RELEASED, SHIPPED
 
 
 def test_catalogue_lists_every_name_with_its_licence() -> None:

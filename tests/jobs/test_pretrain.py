@@ -20,7 +20,7 @@ from toys import TOY, toy_store
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError
 from openmarlin.jobs.pretrain import Pretraining, pretrain
-from openmarlin.model.weights import load, weights_sha256
+from openmarlin.model.io import load, weights_sha256
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.log import read_metrics
 

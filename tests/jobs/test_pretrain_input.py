@@ -19,7 +19,7 @@ from openmarlin.data.store import Store, StoreWriter
 from openmarlin.errors import OpenMarlinError
 from openmarlin.jobs.prepare import prepare
 from openmarlin.jobs.pretrain import Pretraining, pretrain
-from openmarlin.model.weights import load
+from openmarlin.model.io import load
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.log import read_metrics
 

@@ -16,8 +16,8 @@ from openmarlin.errors import InputError, ModelError, VideoError
 from openmarlin.jobs import reconstruct as job
 from openmarlin.jobs.reconstruct import Reconstructions, announce, reconstruct
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.save import save_folder
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.config import ModelConfig
+from openmarlin.model.io import save_folder
 from openmarlin.video.reader import VideoReader
 
 CONFIG = ModelConfig(

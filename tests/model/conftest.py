@@ -9,7 +9,7 @@ import torch
 from reference import randomised
 
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.config import ModelConfig
 
 SMALL = ModelConfig(
     name="midget",

@@ -7,8 +7,8 @@ import torch
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import PRESETS, ModelConfig
 from openmarlin.model.encoder import Encoder, pick
-from openmarlin.model.zoo import PRESETS, ModelConfig
 
 Mask = Callable[..., torch.Tensor]
 
@@ -52,7 +52,7 @@ def test_nothing_masked_is_no_mask(
     torch.testing.assert_close(midget.encoder(video, make_mask(2, 32, 0)), plain)
 
 
-def test_masked_cubes_have_no_influence(
+def test_masked_tokens_have_no_influence(
     midget: Autoencoder, video: torch.Tensor, make_mask: Mask
 ) -> None:
     mask = make_mask(2, 32, 28)

@@ -10,9 +10,8 @@ import pytest
 import torch
 from reference import reference_class, reference_model
 
+from openmarlin.model.io import load, save_reference, tensors
 from openmarlin.model.layers import sinusoid_table
-from openmarlin.model.save import save_reference
-from openmarlin.model.weights import load, tensors
 
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
 SIZES = ["small", pytest.param("base"), pytest.param("large", marks=pytest.mark.slow)]

@@ -10,10 +10,9 @@ import torch
 from safetensors import safe_open
 
 from openmarlin.errors import InputError
-from openmarlin.model import save
+from openmarlin.model import io
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.save import save_folder, save_reference, save_transformers
-from openmarlin.model.weights import load, weights_sha256
+from openmarlin.model.io import load, save_folder, save_reference, save_transformers, weights_sha256
 
 
 def test_our_folder_holds_three_files_that_explain_themselves(
@@ -67,7 +66,7 @@ def test_a_failure_leaves_the_old_folder_and_no_debris(
     def full_disk(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(save, "save_file", full_disk)
+    monkeypatch.setattr(io, "save_file", full_disk)
     with pytest.raises(InputError, match="No space left on device"):
         save_folder(load("tiny"), tmp_path / "m", overwrite=True)
     assert weights_sha256(load(tmp_path / "m", "full")) == before

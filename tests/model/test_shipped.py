@@ -6,11 +6,12 @@ import torch
 
 from openmarlin.config import DEFAULT_MODEL
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.checkpoints import REST, WEIGHTS, read
+from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import Encoder
+from openmarlin.model.io import load
 from openmarlin.model.layers import axes_table, to_model_input
-from openmarlin.model.weights import load
-from openmarlin.model.zoo import PRESETS, SHIPPED
+from openmarlin.model.tensor_files import REST, WEIGHTS, read
+from openmarlin.model.zoo import SHIPPED
 
 FOLDER = SHIPPED[DEFAULT_MODEL].folder
 

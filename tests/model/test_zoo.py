@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.zoo import PRESETS, RELEASED, SHIPPED, ModelConfig, catalogue, caution
+from openmarlin.model.config import PRESETS, ModelConfig
+from openmarlin.model.zoo import RELEASED, SHIPPED, catalogue, caution
 
 PUBLISHED = {
     "small": (22_482_048, 2_376_768),
@@ -34,7 +35,7 @@ def test_arithmetic_agrees_with_a_built_model(midget: Autoencoder) -> None:
 def test_grid_and_sizes() -> None:
     config = PRESETS["base"]
     assert config.grid == (8, 14, 14)
-    assert (config.n_tokens, config.cube_values) == (1568, 1536)
+    assert (config.n_tokens, config.token_values) == (1568, 1536)
     assert config.changed(frames=32, image_size=112).grid == (16, 7, 7)
 
 

@@ -14,8 +14,8 @@ from toys import TOY
 
 from openmarlin.errors import InputError
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.weights import load, weights_sha256
-from openmarlin.model.zoo import PRESETS
+from openmarlin.model.config import PRESETS
+from openmarlin.model.io import load, weights_sha256
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 
 CONFIG = PRESETS["tiny"].changed(**TOY["shape"])

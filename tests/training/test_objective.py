@@ -9,10 +9,10 @@ from torch.nn import functional
 from toys import TOY
 
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import PRESETS
 from openmarlin.model.critic import Critic
 from openmarlin.model.encoder import pick
 from openmarlin.model.layers import patchify, to_model_input
-from openmarlin.model.zoo import PRESETS
 from openmarlin.training.objective import (
     MaskedPrediction,
     adversarial_loss,
@@ -80,7 +80,7 @@ def test_a_part_of_the_masked_cubes_is_decoded_among_themselves() -> None:
     visible = it.enc_dec_proj(it.encoder(to_model_input(video), mask))
     decoder = it.decoder
     tokens = decoder.blocks(decoder.embed(visible, mask, wanted))[:, 8:]
-    assert prediction.shape == (3, least, CONFIG.cube_values)
+    assert prediction.shape == (3, least, CONFIG.token_values)
     torch.testing.assert_close(prediction, decoder.predict(tokens))
     torch.testing.assert_close(target, true_cubes(video, wanted), rtol=0, atol=0)
 
@@ -127,7 +127,7 @@ def test_normalised_targets_are_those_of_videomae() -> None:
     _, target, _ = MaskedPrediction(model(), normalize_targets=True)(video, mask, mask)
     cubes = true_cubes(video, mask)
     by_hand = torch.empty_like(cubes)
-    values = CONFIG.cube_values // 3
+    values = CONFIG.token_values // 3
     for b in range(cubes.shape[0]):
         for n in range(cubes.shape[1]):
             for c in range(3):
@@ -139,7 +139,7 @@ def test_normalised_targets_are_those_of_videomae() -> None:
 
 
 def test_a_flat_cube_is_normalised_to_nothing() -> None:
-    flat = torch.full((1, 2, CONFIG.cube_values), 0.3)
+    flat = torch.full((1, 2, CONFIG.token_values), 0.3)
     assert normalize(flat).abs().max() < 0.1
     torch.testing.assert_close(denormalize(normalize(flat), flat), flat)
 
@@ -157,7 +157,7 @@ def test_the_squared_error_as_torch_has_it() -> None:
 
 
 def cubes(seed: int, clips: int = 2) -> Tensor:
-    return torch.rand(clips, 6, CONFIG.cube_values, generator=chance(seed))
+    return torch.rand(clips, 6, CONFIG.token_values, generator=chance(seed))
 
 
 def test_one_forward_gives_the_critic_the_gradients_of_two() -> None:
@@ -196,7 +196,7 @@ def test_the_adversarial_loss_keeps_gradients_the_critic_has() -> None:
 
 def test_the_gradient_penalty_by_hand() -> None:
     """A linear critic has the same slope everywhere: (|w| - 1)²."""
-    critic = nn.Linear(CONFIG.cube_values, 1)
+    critic = nn.Linear(CONFIG.token_values, 1)
     fake, real = cubes(0), cubes(1)
     gap, loss = critic_loss(critic, fake, real, 10.0, chance())
     penalty = 10 * (critic.weight.norm() - 1) ** 2

@@ -12,8 +12,7 @@ from toys import TOY
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.save import save_folder, save_transformers
-from openmarlin.model.weights import load
+from openmarlin.model.io import load, save_folder, save_transformers
 from openmarlin.training.settings import PretrainSettings
 from openmarlin.training.start import initial_model
 

@@ -28,7 +28,7 @@ from openmarlin.data.augment import (
 from openmarlin.data.store import Store, Track
 from openmarlin.errors import InputError
 from openmarlin.masking import STRATEGIES, make_mask, n_visible
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.config import ModelConfig
 from openmarlin.regions import CELL_PX, region_bits
 
 Key = tuple[int, int]

@@ -15,8 +15,8 @@ import torch
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.nets import ASSETS, FaceNets
-from openmarlin.model.inference import EncoderRunner
-from openmarlin.model.weights import load
+from openmarlin.model.io import load
+from openmarlin.model.runner import EncoderRunner
 from openmarlin.native import cpu_features
 from openmarlin.video.support import decoders, round_trip
 

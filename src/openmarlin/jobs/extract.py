@@ -30,8 +30,8 @@ from openmarlin.data.run_folder import REPORT_FILE, RunFolder
 from openmarlin.data.thumbs import ThumbKeeper, WindowThumb, make_thumb
 from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
-from openmarlin.model.inference import EncoderRunner, choose
-from openmarlin.model.weights import load, weights_sha256
+from openmarlin.model.io import load, weights_sha256
+from openmarlin.model.runner import EncoderRunner, choose
 from openmarlin.model.zoo import caution
 from openmarlin.report.html import write_report
 

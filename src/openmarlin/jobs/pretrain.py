@@ -18,7 +18,7 @@ from openmarlin.data.shards import INDEX_FILE, sha256_of
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError, TrainingError
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.weights import load
+from openmarlin.model.io import load
 from openmarlin.report.pretrain import write_run_report
 from openmarlin.report.reconstruction import draw_reconstructions
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints

@@ -22,10 +22,10 @@ from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.masking import make_mask, n_visible
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import pick
+from openmarlin.model.io import load, weights_sha256
 from openmarlin.model.layers import patchify, to_model_input, unpatchify
-from openmarlin.model.weights import load, weights_sha256
-from openmarlin.model.zoo import ModelConfig
 from openmarlin.output import atomic
 from openmarlin.regions import CELL_PX, to_cells
 from openmarlin.regions import REGIONS as LAPA
@@ -220,7 +220,7 @@ def _squared_error(
     config: ModelConfig,
 ) -> NDArray[np.float64]:
     """(T, S, S), mean of the channels; NaN where the pixel was visible."""
-    values = torch.full((config.n_tokens, config.cube_values), torch.nan, dtype=torch.float64)
+    values = torch.full((config.n_tokens, config.token_values), torch.nan, dtype=torch.float64)
     values[torch.from_numpy(mask)] = torch.from_numpy(cubes).double().clamp(0, 1)
     made = unpatchify(values[None], config.grid, config.tubelet, config.patch)[0]
     difference = made.permute(1, 2, 3, 0).numpy() - pixels / 255

@@ -1,7 +1,7 @@
 """What a checkpoint of MARLIN's or VideoMAE's authors holds, under our names.
 
 Our names are MARLIN's: encoder.*, decoder.*, enc_dec_proj.*. VideoMAE's pre-training files differ
-in names, in the order of the pixels in a predicted cube, and do not hold the positions.
+in names, in the order of the pixels in a predicted token, and do not hold the positions.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from openmarlin.errors import ModelError
-from openmarlin.model.checkpoints import Tensors
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.layers import axes_table, sinusoid_table
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.tensor_files import Tensors
 
 _EMBEDDING = "encoder.patch_embedding.projection.weight"
 _HEAD_WIDTH = 64  # of one attention head, in every released MARLIN and VideoMAE model
@@ -74,12 +74,12 @@ def finish_videomae(state: Tensors, config: ModelConfig) -> Tensors:
 def permute_head(name: str, tensor: Tensor, config: ModelConfig, *, to_ours: bool) -> Tensor:
     """Reorders what the decoder's head predicts; other tensors pass.
 
-    VideoMAE orders the values of a cube as (t, h, w, c), we as (c, t, h, w).
+    VideoMAE orders the values of a token as (t, h, w, c), we as (c, t, h, w).
     """
-    if not name.startswith("decoder.head.") or tensor.shape[0] != config.cube_values:
+    if not name.startswith("decoder.head.") or tensor.shape[0] != config.token_values:
         return tensor
-    cube = (config.tubelet, config.patch, config.patch)
-    x = tensor.reshape(*cube, 3, -1) if to_ours else tensor.reshape(3, *cube, -1)
+    token = (config.tubelet, config.patch, config.patch)
+    x = tensor.reshape(*token, 3, -1) if to_ours else tensor.reshape(3, *token, -1)
     x = x.movedim(3, 0) if to_ours else x.movedim(0, 3)
     return x.reshape(tensor.shape)
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
-from openmarlin.model.layers import Block, CubeEmbedding, PositionTable, init_weights, patchify
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.config import ModelConfig
+from openmarlin.model.layers import Block, PositionTable, TokenEmbedding, init_weights, patchify
 
 
 class Encoder(nn.Module):
-    """A plain video transformer over cubes of pixels; no class token.
+    """A plain video transformer over patches of a few frames; no class token.
 
     Args:
         config: Its shape. The decoder's fields are not looked at.
@@ -21,7 +21,7 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.patch_embedding = CubeEmbedding(config.width, config.tubelet, config.patch)
+        self.patch_embedding = TokenEmbedding(config.width, config.tubelet, config.patch)
         self.pos_embedding = PositionTable(config, config.width)
         self.blocks = nn.Sequential(
             *(
@@ -52,17 +52,17 @@ class Encoder(nn.Module):
         """As `forward`, but before the final layer norm."""
         self._check(video)
         weight = self.patch_embedding.projection.weight
-        cubes = patchify(video.to(weight.dtype), self.config.tubelet, self.config.patch)
+        values = patchify(video.to(weight.dtype), self.config.tubelet, self.config.patch)
         if mask is not None:
-            cubes = pick(cubes, ~mask)
-        return self.blocks(self.embed(cubes, mask))  # type: ignore[no-any-return]
+            values = pick(values, ~mask)
+        return self.blocks(self.embed(values, mask))  # type: ignore[no-any-return]
 
-    def embed(self, cubes: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Cubes that are not masked (B, V, P) -> tokens with positions (B, V, D)."""
+    def embed(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Values of tokens that are not masked (B, V, P) -> tokens with positions (B, V, D)."""
         positions = self.pos_embedding.emb
         if mask is not None:
             positions = pick(positions.expand(len(mask), -1, -1), ~mask)
-        return self.patch_embedding(cubes) + positions  # type: ignore[no-any-return]
+        return self.patch_embedding(values) + positions  # type: ignore[no-any-return]
 
     def _check(self, video: Tensor) -> None:
         size = self.config.image_size

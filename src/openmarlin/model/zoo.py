@@ -1,150 +1,27 @@
-"""Which models there are: shapes, names, and where weights live under which licence."""
+"""Which models there are: names, licences, and the released weights.
+
+Released weights are fetched once, on demand, and never without being named.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+import shutil
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from openmarlin.config import DEFAULT_MODEL
+from openmarlin.console import console
 from openmarlin.errors import ModelError
+from openmarlin.model.config import PRESETS, ModelConfig
 
-
-class ModelConfig(BaseModel):
-    """What is needed to build a model, and where its weights come from: `config.json`.
-
-    `positions` are sinusoids of the flattened `index` of a token, as in all published models, or of
-    its time, row and column apart (`axes`), which a model learns to use in far fewer steps.
-    `normalize_targets` says that the decoder predicts cubes less their mean, by their deviation.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = "custom"
-    image_size: int = Field(224, gt=0)
-    frames: int = Field(16, gt=0)
-    patch: int = Field(16, gt=0)
-    tubelet: int = Field(2, gt=0)
-    width: int = Field(gt=0)
-    depth: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    mlp_ratio: float = Field(4.0, gt=0)
-    layer_norm_eps: float = Field(1e-5, gt=0)
-    positions: Literal["index", "axes"] = "index"
-    decoder_width: int | None = Field(None, gt=0)
-    decoder_depth: int | None = Field(None, gt=0)
-    decoder_heads: int | None = Field(None, gt=0)
-    normalize_targets: bool = False
-    trained: bool = False
-    source: str = ""
-    licence: str = ""
-
-    @model_validator(mode="after")
-    def _fits(self) -> ModelConfig:
-        for whole, part in (
-            ("image_size", "patch"),
-            ("frames", "tubelet"),
-            ("width", "heads"),
-            ("decoder_width", "decoder_heads"),
-        ):
-            a, b = getattr(self, whole), getattr(self, part)
-            if a is not None and b is not None and a % b:
-                raise ValueError(f"{whole} {a} is not a multiple of {part} {b}")
-        decoder = (self.decoder_width, self.decoder_depth, self.decoder_heads)
-        if None in decoder and any(decoder):
-            raise ValueError("decoder_width, decoder_depth and decoder_heads go together")
-        return self
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """Tokens along time, height and width."""
-        side = self.image_size // self.patch
-        return self.frames // self.tubelet, side, side
-
-    @property
-    def n_tokens(self) -> int:
-        """N: tokens a clip."""
-        t, h, w = self.grid
-        return t * h * w
-
-    @property
-    def cube_values(self) -> int:
-        """P: values in one cube."""
-        return 3 * self.tubelet * self.patch * self.patch
-
-    @property
-    def encoder_parameters(self) -> int:
-        """Values in the encoder, its frozen position table included."""
-        D = self.width
-        embedding = self.cube_values * D + D
-        return embedding + self.n_tokens * D + self.depth * self._block(D) + 2 * D
-
-    @property
-    def decoder_parameters(self) -> int:
-        """Values in the decoder, its frozen position table included; 0 without one."""
-        if self.decoder_width is None or self.decoder_depth is None:
-            return 0
-        D, P = self.decoder_width, self.cube_values
-        return D + self.n_tokens * D + self.decoder_depth * self._block(D) + 2 * D + P * D + P
-
-    def _block(self, D: int) -> int:
-        hidden = round(D * self.mlp_ratio)
-        return 4 * D * D + 2 * D * hidden + hidden + 8 * D
-
-    def encoder_alone(self) -> ModelConfig:
-        """The same without a decoder."""
-        decoder = dict.fromkeys(("decoder_width", "decoder_depth", "decoder_heads"))
-        return self.changed(**decoder, normalize_targets=False)
-
-    def changed(self, **fields: Any) -> ModelConfig:
-        """A copy with some fields replaced.
-
-        Raises:
-            ModelError: the fields do not fit together.
-        """
-        return ModelConfig.of({**self.model_dump(), **fields}, where=f"model '{self.name}'")
-
-    @classmethod
-    def of(cls, fields: Mapping[str, Any], *, where: str) -> ModelConfig:
-        """A config from untrusted fields; pydantic's report becomes one line.
-
-        Raises:
-            ModelError: a field is unknown, missing or wrong, or they do not fit together.
-        """
-        try:
-            return cls.model_validate(dict(fields))
-        except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()
-            )
-            raise ModelError(f"{where} cannot be built: {faults}") from None
-
-
-def _preset(name: str, encoder: tuple[int, int, int], decoder: tuple[int, int, int]) -> ModelConfig:
-    return ModelConfig(
-        name=name,
-        width=encoder[0],
-        depth=encoder[1],
-        heads=encoder[2],
-        decoder_width=decoder[0],
-        decoder_depth=decoder[1],
-        decoder_heads=decoder[2],
-        source="untrained preset",
-    )
-
-
-PRESETS: dict[str, ModelConfig] = {
-    preset.name: preset
-    for preset in (
-        _preset("tiny", (192, 12, 3), (192, 4, 3)),
-        _preset("small", (384, 12, 6), (192, 4, 3)),
-        _preset("base", (768, 12, 12), (384, 4, 6)),
-        _preset("large", (1024, 24, 16), (512, 12, 8)),
-    )
-}
+_TIMEOUT_S = 30
+_CHUNK = 1 << 20
+_TRUE = {"1", "on", "yes", "true"}
+_shown: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -206,6 +83,9 @@ class Shipped:
         return Path(__file__).parents[1] / "weights" / self.name
 
 
+DEFAULT_MODEL = "openmarlin_vit_tiny"
+"""Of `extract` and `reconstruct`."""
+
 SHIPPED: dict[str, Shipped] = {
     DEFAULT_MODEL: Shipped(
         DEFAULT_MODEL,
@@ -214,7 +94,7 @@ SHIPPED: dict[str, Shipped] = {
         "research, non-commercial",
         "The weights are small and were trained for an hour on two CPU cores: their features tell "
         "people and head poses apart better than random weights do, and no better than raw pixels "
-        "(docs/probes.md). For work that counts choose others with --model (see `openmarlin "
+        "(docs/lab/probes.md). For work that counts choose others with --model (see `openmarlin "
         "models`).",
     )
 }
@@ -275,3 +155,147 @@ def catalogue() -> list[Listing]:
         for r in RELEASED.values()
     ]
     return shipped + presets + released
+
+
+def fetch(released: Released, part: str = "encoder", *, offline: bool | None = None) -> Path:
+    """The file with released weights, from the local cache or else from where they are published.
+
+    Args:
+        released: which.
+        part: "encoder" (from the Hugging Face hub) or "full" (from the authors' release page).
+        offline: use the cache only; HF_HUB_OFFLINE decides where it is None.
+
+    Raises:
+        ModelError: they are not in the cache, and cannot or may not be fetched.
+    """
+    if offline is None:
+        offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+    path = _cached(released, part)
+    if path is None:
+        if offline:
+            raise ModelError(
+                f"{released.name} ({part}) is not in the cache and this is offline: load it once "
+                f"with a connection, or fetch {_url(released, part)} elsewhere and load that file"
+            )
+        path = _from_hub(released) if part == "encoder" else _from_release(released)
+    _show_licence(released)
+    return path
+
+
+def clean_cache(released: Released) -> int:
+    """Deletes what `fetch` has kept of one model; returns the bytes set free."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    full = _release_path(released)
+    freed = sum(f.stat().st_size for f in (full, _partial(full)) if f.exists())
+    full.unlink(missing_ok=True)
+    _partial(full).unlink(missing_ok=True)
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        return freed
+    for repo in repos:
+        if repo.repo_id == released.repo:
+            freed += repo.size_on_disk
+            shutil.rmtree(repo.repo_path)
+    return freed
+
+
+def _cached(released: Released, part: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    if part == "full":
+        path = _release_path(released)
+        return path if path.is_file() else None
+    found = try_to_load_from_cache(released.repo, "model.safetensors")
+    return Path(found) if isinstance(found, str) else None
+
+
+def _from_hub(released: Released) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    endpoint = os.environ.get("HF_ENDPOINT")  # also where it was set after the library's import
+    try:
+        path = Path(hf_hub_download(released.repo, "model.safetensors", endpoint=endpoint))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise _unreachable(released, "encoder", error) from error
+    # The hub keeps a large file under its SHA-256, which so can be checked.
+    blob = path.resolve()
+    if len(blob.name) == 64 and _sha256(blob) != blob.name:
+        blob.unlink()
+        raise ModelError(f"{released.name} was damaged on its way (wrong SHA-256); try again")
+    return path
+
+
+def _from_release(released: Released) -> Path:
+    path = _release_path(released)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        download(released.full_url, path)
+    except (urllib.error.URLError, HTTPException, OSError) as error:
+        raise _unreachable(released, "full", error) from error
+    return path
+
+
+def download(url: str, path: Path) -> None:
+    """Fetches a file; what an interrupted earlier call has got is kept and continued.
+
+    Raises:
+        OSError: the place cannot be reached, or the file did not arrive whole.
+    """
+    partial = _partial(path)
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+        resumed = answer.status == 206
+        expected = int(answer.headers.get("Content-Length", 0)) + (have if resumed else 0)
+        with partial.open("ab" if resumed else "wb") as file:
+            shutil.copyfileobj(answer, file, _CHUNK)
+    got = partial.stat().st_size
+    if got < expected:
+        raise OSError(f"{got} of {expected} bytes arrived")
+    partial.replace(path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _release_path(released: Released) -> Path:
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(HF_HOME) / "openmarlin" / f"{released.name}.full.pt"
+
+
+def _url(released: Released, part: str) -> str:
+    if part == "full":
+        return released.full_url
+    return f"{released.page}/resolve/main/model.safetensors"
+
+
+def _unreachable(released: Released, part: str, error: Exception) -> ModelError:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    reason = str(cause).strip().split("\n")[0][:160] or type(cause).__name__
+    return ModelError(
+        f"{released.name} ({part}) cannot be fetched ({reason}): try again with a connection, or "
+        f"fetch {_url(released, part)} elsewhere and load that file"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _show_licence(released: Released) -> None:
+    if released.name in _shown:
+        return
+    _shown.add(released.name)
+    console.print(
+        f"{released.name}: weights by the authors of MARLIN, licence {released.licence} "
+        f"(non-commercial use only), {released.page}"
+    )

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.layers import patchify, unpatchify
-from openmarlin.model.zoo import ModelConfig
 from openmarlin.output import atomic
 from openmarlin.report.page import FAINT, Image, Page
 from openmarlin.report.strips import spread

@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 
 from openmarlin.errors import InputError
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.save import atomic_folder, save_folder
+from openmarlin.model.io import save_folder
+from openmarlin.output import atomic_folder
 from openmarlin.training.engine import Tensors
 
 FOLDER = "checkpoints"

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from openmarlin.data.samples import SampleSettings
 from openmarlin.errors import InputError
-from openmarlin.model.zoo import PRESETS, ModelConfig
+from openmarlin.model.config import PRESETS, ModelConfig
 
 Precision = Literal["auto", "fp32", "bf16"]
 

@@ -6,9 +6,9 @@ import torch
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.weights import load
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.io import load
 from openmarlin.training.settings import PretrainSettings
 
 

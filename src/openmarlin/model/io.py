@@ -1,28 +1,32 @@
-"""Loading models from anywhere.
+"""Loading models from anywhere, and saving them in three formats.
 
 Nothing is unpickled, and every tensor is accounted for: a model is exactly what its file says, or
-there is an error that says in one paragraph what does not fit.
+there is an error that says in one paragraph what does not fit. What is written appears whole or
+not at all.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import torch
+from safetensors.torch import save_file
 
 from openmarlin.errors import ModelError
-from openmarlin.model import hub
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.checkpoints import CONFIG, WEIGHTS, Tensors, read, read_json
+from openmarlin.model.config import PRESETS, ModelConfig
 from openmarlin.model.convert import from_authors, has_decoder
+from openmarlin.model.convert_transformers import from_transformers, to_transformers
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.hf_videomae import from_transformers
 from openmarlin.model.layers import position_table
-from openmarlin.model.zoo import PRESETS, RELEASED, SHIPPED, ModelConfig
+from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read, read_json
+from openmarlin.model.zoo import RELEASED, SHIPPED, fetch
+from openmarlin.output import atomic, atomic_folder
 
 Part = Literal["encoder", "full"]
 Source = str | os.PathLike[str]
@@ -106,7 +110,7 @@ def load(
         raise ModelError(f"device '{device}' cannot be used: {reason}") from error
 
 
-def load_all(path: Source) -> Encoder | Autoencoder:
+def load_as_saved(path: Source) -> Encoder | Autoencoder:
     """What a folder or file holds, the encoder alone or the whole, in evaluation mode.
 
     Raises:
@@ -145,7 +149,7 @@ def _locate(name: str, part: Part, offline: bool | None) -> Path:
     if name in SHIPPED:
         return SHIPPED[name].folder
     if name in RELEASED:
-        return hub.fetch(RELEASED[name], part, offline=offline)
+        return fetch(RELEASED[name], part, offline=offline)
     path = Path(name).expanduser()
     if not path.exists():
         raise ModelError(
@@ -249,3 +253,85 @@ def _check(state: Tensors, model: Encoder | Autoencoder, where: str) -> None:
         f"{where} does not fit a model of width {model.config.width} and depth "
         f"{model.config.depth}: of {len(wanted)} tensors, {'; '.join(faults)}; {hint}"
     )
+
+
+def save_folder(model: Encoder | Autoencoder, path: Source, *, overwrite: bool = False) -> None:
+    """Our own format, as a hub repository has it: config.json, model.safetensors, README.md.
+
+    Raises:
+        InputError: the folder is not empty and `overwrite` is false, or it cannot be written.
+    """
+    with atomic_folder(Path(path), overwrite=overwrite) as folder:
+        _write_json(folder / CONFIG, {"model_type": MODEL_TYPE, **model.config.model_dump()})
+        save_file(tensors(model), folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / "README.md").write_text(_card(model), encoding="utf-8")
+
+
+def save_reference(model: Encoder | Autoencoder, path: Source) -> None:
+    """The file that `marlin_pytorch.Marlin.from_file` reads: an encoder or a full model.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with atomic(path) as part:
+        try:
+            torch.save(tensors(model), part)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(str(error).split("\n")[0]) from error
+
+
+def save_transformers(
+    model: Encoder | Autoencoder, path: Source, *, overwrite: bool = False
+) -> None:
+    """The folder that transformers' `VideoMAEModel.from_pretrained` reads.
+
+    Its `last_hidden_state` is what our encoder returns, up to the table of positions: transformers
+    computes it in float64, MARLIN in float32 (a difference of 1.1e-4 at most).
+
+    Raises:
+        InputError: the folder is not empty and `overwrite` is false, or it cannot be written.
+    """
+    state, config, preprocessing = to_transformers(tensors(model), model.config)
+    with atomic_folder(Path(path), overwrite=overwrite) as folder:
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        _write_json(folder / CONFIG, config)
+        _write_json(folder / "preprocessor_config.json", preprocessing)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _card(model: Encoder | Autoencoder) -> str:
+    config = model.config
+    part = "encoder" if isinstance(model, Encoder) else "full"
+    licence = f"license: {config.licence.lower()}\n" if config.licence else ""
+    state = "trained" if config.trained else "untrained: random weights, for tests and as a start"
+    values = sum(t.numel() for t in model.state_dict().values())
+    return f"""---
+library_name: openmarlin
+{licence}tags:
+- video
+- face
+- masked-autoencoder
+---
+# {config.name}
+
+A masked autoencoder for facial video in the format of openmarlin ({part}; {state}).
+
+| | |
+|---|---|
+| input | {config.frames} frames of {config.image_size}x{config.image_size}, RGB in [0, 1] |
+| tokens | {config.tubelet}x{config.patch}x{config.patch}, {config.n_tokens} a clip |
+| encoder | width {config.width}, depth {config.depth}, {config.heads} heads |
+| parameters | {values:,} |
+| source | {config.source or "not recorded"} |
+| licence of the weights | {config.licence or "not recorded"} |
+| SHA-256 of the tensors | `{weights_sha256(model)}` |
+
+```python
+import openmarlin
+
+model = openmarlin.load("path/of/this/folder", part="{part}")
+```
+"""

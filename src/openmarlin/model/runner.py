@@ -101,7 +101,7 @@ class EncoderRunner:
 def choose(precision: str, backend: str, device: torch.device) -> tuple[str, str, str]:
     """Precision, backend and the reason, from the request and the machine; nothing is timed.
 
-    The rule is what `benchmarks/encoder.py` measured (docs/speed.md): bfloat16 where the hardware
+    The rule is what `benchmarks/encoder.py` measured (docs/lab/speed.md): bfloat16 where the hardware
     multiplies it, float32 where not; on a CPU through OpenVINO, on a GPU through torch.
     """
     for value, known in ((precision, PRECISIONS), (backend, BACKENDS)):
@@ -136,7 +136,7 @@ _Run = Callable[[Pixels, bool], tuple[Floats, Floats]]
 def _start_openvino(encoder: Encoder, precision: str, threads: int | None, shared: bool) -> _Run:
     import openvino as ov
 
-    from openmarlin.model.openvino_graph import build_graph, to_cubes
+    from openmarlin.model.openvino_graph import build_graph, patchify_bytes
     from openmarlin.native import openvino_core
 
     config = encoder.config
@@ -169,7 +169,7 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None, share
         queue = for_one if len(clips) == 1 else for_more
         queue.set_callback(keep)
         for i, clip in enumerate(clips):
-            queue.start_async([to_cubes(clip[None], config)], userdata=i)
+            queue.start_async([patchify_bytes(clip[None], config)], userdata=i)
         queue.wait_all()
         return features, all_tokens
 

@@ -13,9 +13,8 @@ from safetensors.torch import load_file, save_file
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.encoder import Encoder
+from openmarlin.model.io import load, save_folder, save_reference, tensors, weights_sha256
 from openmarlin.model.layers import axes_table, sinusoid_table
-from openmarlin.model.save import save_folder, save_reference
-from openmarlin.model.weights import load, tensors, weights_sha256
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:

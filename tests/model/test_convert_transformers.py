@@ -14,9 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.io import load, save_transformers
 from openmarlin.model.layers import patchify, unpatchify
-from openmarlin.model.save import save_transformers
-from openmarlin.model.weights import load
 
 transformers = pytest.importorskip("transformers")
 
@@ -49,17 +48,17 @@ def autoencoder(shape: dict[str, Any]) -> Any:
     return randomised(model).eval()
 
 
-def their_cubes(theirs: Any, video: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def their_values(theirs: Any, video: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """What they predict, its pixels in our order."""
     logits = theirs(video.transpose(1, 2), mask).logits
-    cubes = logits.reshape(*logits.shape[:2], 2, 16, 16, 3).movedim(-1, 2)
-    return cubes.reshape(logits.shape)
+    values = logits.reshape(*logits.shape[:2], 2, 16, 16, 3).movedim(-1, 2)
+    return values.reshape(logits.shape)
 
 
 def assert_equal(ours: Autoencoder, theirs: Any, video: torch.Tensor, mask: torch.Tensor) -> None:
     tokens = theirs.videomae(video.transpose(1, 2)).last_hidden_state
     torch.testing.assert_close(ours.encoder(video), tokens, **TOLERANCE)
-    wanted = their_cubes(theirs, video, mask)
+    wanted = their_values(theirs, video, mask)
     torch.testing.assert_close(ours(video, mask), wanted, **TOLERANCE)
 
 
@@ -207,8 +206,8 @@ def test_writes_what_transformers_reads(
     tokens = encoder(video.transpose(1, 2)).last_hidden_state
     torch.testing.assert_close(midget.encoder(video), tokens, **TOLERANCE)
     mask = make_mask(2, 32, 28)
-    cubes = their_cubes(theirs.eval(), video, mask)
-    torch.testing.assert_close(midget(video, mask), cubes, **TOLERANCE)
+    values = their_values(theirs.eval(), video, mask)
+    torch.testing.assert_close(midget(video, mask), values, **TOLERANCE)
 
 
 @torch.inference_mode()
@@ -301,11 +300,11 @@ def test_reads_the_authors_pretraining_file(make_mask: Mask, tmp_path: Path) -> 
 
 
 def test_a_picture_comes_back_through_a_permuted_head() -> None:
-    """Their order of a cube's pixels and ours give the same picture."""
+    """Their order of a token's pixels and ours give the same picture."""
     video = torch.rand(1, 3, 4, 32, 32)
-    cubes = patchify(video, 2, 16)
-    theirs = cubes.reshape(1, -1, 3, 2, 16, 16).movedim(2, -1).reshape(cubes.shape)
-    ours = theirs.reshape(1, -1, 2, 16, 16, 3).movedim(-1, 2).reshape(cubes.shape)
+    values = patchify(video, 2, 16)
+    theirs = values.reshape(1, -1, 3, 2, 16, 16).movedim(2, -1).reshape(values.shape)
+    ours = theirs.reshape(1, -1, 2, 16, 16, 3).movedim(-1, 2).reshape(values.shape)
     assert torch.equal(unpatchify(ours, (2, 2, 2), 2, 16), video)
 
 

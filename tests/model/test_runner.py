@@ -6,12 +6,12 @@ import torch
 
 from openmarlin import native
 from openmarlin.errors import ModelError
-from openmarlin.model import inference
+from openmarlin.model import runner
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.inference import EncoderRunner, choose
 from openmarlin.model.layers import to_model_input
-from openmarlin.model.openvino_graph import build_graph, to_cubes
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.openvino_graph import build_graph, patchify_bytes
+from openmarlin.model.runner import EncoderRunner, choose
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SMALL = ModelConfig(image_size=32, frames=4, patch=8, width=48, depth=2, heads=3)
@@ -152,7 +152,7 @@ def test_the_choice(
     chosen: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inference, "has_bf16", lambda: bf16)
+    monkeypatch.setattr(runner, "has_bf16", lambda: bf16)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     precision, backend, reason = choose(*wanted, device)
     assert (precision, backend) == chosen
@@ -176,7 +176,7 @@ def test_what_cannot_be_had_is_refused(
     message: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inference, "has_bf16", lambda: False)
+    monkeypatch.setattr(runner, "has_bf16", lambda: False)
     with pytest.raises(ModelError, match=message):
         choose(precision, backend, device)
 
@@ -186,19 +186,19 @@ def test_threads_must_be_positive() -> None:
         EncoderRunner(make_encoder(), threads=0)
 
 
-def test_cubes_are_bytes_in_token_order() -> None:
+def test_values_are_bytes_in_token_order() -> None:
     clips = make_clips(2)
-    cubes = to_cubes(clips, SMALL)
-    assert cubes.shape == (2, SMALL.n_tokens, SMALL.cube_values)
+    values = patchify_bytes(clips, SMALL)
+    assert values.shape == (2, SMALL.n_tokens, SMALL.token_values)
     t, h, w = 1, 2, 3
-    cube = clips[1, 2 * t : 2 * t + 2, 8 * h : 8 * h + 8, 8 * w : 8 * w + 8]
-    np.testing.assert_array_equal(cubes[1, (t * 4 + h) * 4 + w], cube.ravel())
+    token = clips[1, 2 * t : 2 * t + 2, 8 * h : 8 * h + 8, 8 * w : 8 * w + 8]
+    np.testing.assert_array_equal(values[1, (t * 4 + h) * 4 + w], token.ravel())
 
 
 def test_the_graph_is_of_one_clip_and_gives_float32() -> None:
     graph = build_graph(make_encoder(), "bf16")
     tokens, width = SMALL.n_tokens, SMALL.width
-    assert list(graph.input(0).shape) == [1, tokens, SMALL.cube_values]
+    assert list(graph.input(0).shape) == [1, tokens, SMALL.token_values]
     assert [list(output.shape) for output in graph.outputs] == [[1, width], [1, tokens, width]]
     assert [str(output.element_type) for output in graph.outputs] == ["<Type: 'float32'>"] * 2
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from openmarlin.errors import ModelError
-from openmarlin.model.checkpoints import Tensors
+from openmarlin.model.config import ModelConfig
 from openmarlin.model.convert import finish_videomae, has_decoder, permute_head
-from openmarlin.model.zoo import ModelConfig
+from openmarlin.model.tensor_files import Tensors
 
 # (theirs, ours). Reading goes through it downwards, so that the longer of two names comes first.
 _NAMES = (
@@ -63,7 +63,7 @@ def from_transformers(
         state: tensors under the names of transformers 4 or 5.
         hf: its config.json.
         preprocessing: its preprocessor_config.json or {}. A normalisation of pixels that stands
-            there is folded into the cube embedding, so that the model takes [0, 1] as all do.
+            there is folded into the token embedding, so that the model takes [0, 1] as all do.
     """
     if "embeddings.patch_embeddings.projection.weight" in state:
         state = {f"videomae.{name}": tensor for name, tensor in state.items()}

@@ -15,9 +15,9 @@ from huggingface_hub import constants
 from safetensors.torch import save as to_bytes
 
 from openmarlin.errors import ModelError
-from openmarlin.model import hub, zoo
+from openmarlin.model import zoo
 from openmarlin.model.autoencoder import Autoencoder
-from openmarlin.model.weights import load, tensors
+from openmarlin.model.io import load, tensors
 
 NAME = "marlin_vit_small_ytf"
 RELEASED = zoo.RELEASED[NAME]
@@ -81,7 +81,7 @@ def site(midget: Autoencoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path))
     monkeypatch.setattr(zoo.Released, "full_url", f"{site.url}/full.pt")
-    monkeypatch.setattr(hub, "_shown", set())
+    monkeypatch.setattr(zoo, "_shown", set())
     yield site
     server.shutdown()
     server.server_close()
@@ -169,12 +169,12 @@ def test_a_file_that_is_not_what_its_hash_says_is_thrown_away(site: Site) -> Non
 
 
 def test_clean_cache_removes_one_model(site: Site, tmp_path: Path) -> None:
-    assert hub.clean_cache(RELEASED) == 0
+    assert zoo.clean_cache(RELEASED) == 0
     load(NAME)
     load(NAME, "full")
     other = tmp_path / "cache" / "models--someone--else"
     other.mkdir()
-    freed = hub.clean_cache(RELEASED)
+    freed = zoo.clean_cache(RELEASED)
     assert freed >= sum(len(content) for content in site.files.values())
     assert other.exists()
     with pytest.raises(ModelError, match="not in the cache"):

@@ -1,0 +1,140 @@
+"""What the verbs that read videos may be told; see `openmarlin.settings`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from openmarlin.model.zoo import DEFAULT_MODEL
+from openmarlin.settings import Settings, UserPath, setting
+
+Tail = Literal["pad", "drop", "reference"]
+Precision = Literal["auto", "fp32", "bf16"]
+Backend = Literal["auto", "torch", "openvino"]
+
+FACES, WINDOWS, ENCODER, OUTPUT = "Faces", "Windows", "Encoder", "Output"
+CROPS, TRACKS, MASKING = "Crops", "Tracks", "Masking"
+
+
+class ExtractSettings(Settings):
+    """How features are extracted. Two runs with equal settings give equal tables."""
+
+    out: UserPath | None = setting(
+        None,
+        "A folder (which can be resumed), or one .parquet, .npz or .csv file.",
+        group=OUTPUT,
+        saved=False,
+    )
+    model: str = setting(
+        DEFAULT_MODEL, "Name, folder or checkpoint; see `openmarlin models`.", group=ENCODER
+    )
+    precision: Precision = setting(
+        "auto", "Of the arithmetic; auto is the fastest that is faithful here.", group=ENCODER
+    )
+    backend: Backend = setting(
+        "auto", "What runs the encoder; auto is the faster one.", group=ENCODER
+    )
+    batch: int = setting(
+        8, "Clips encoded at once at most, from any video.", group=ENCODER, free=True, ge=1
+    )
+    tokens: bool = setting(
+        False, "Also write the tokens of each window (needs a folder).", group=OUTPUT
+    )
+
+    faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = setting(
+        "largest", "In each window the largest face, all, or the N largest.", group=FACES
+    )
+    precropped: bool = setting(
+        False, "The videos are face crops already: no face is looked for.", group=FACES
+    )
+    align: bool = setting(False, "Rotate crops so that the eyes are level.", group=FACES)
+
+    rate: int = setting(2, "Take every RATE-th frame.", group=WINDOWS, ge=1)
+    stride: int = setting(16, "Sampled frames from one window to the next.", group=WINDOWS, ge=1)
+    tail: Tail = setting(
+        "pad",
+        "The last, incomplete window: repeat its last frame, drop it, or do as the reference.",
+        group=WINDOWS,
+    )
+    limit_seconds: float | None = setting(
+        None, "Read at most this much of each video.", group=WINDOWS, gt=0
+    )
+
+    workers: int | None = setting(
+        None, "Videos read at once; one a core without it.", group=OUTPUT, free=True, ge=1
+    )
+    resume: bool = setting(
+        False, "Go on with the run in OUT where it stopped.", group=OUTPUT, saved=False
+    )
+    overwrite: bool = setting(False, "Replace an earlier run in OUT.", group=OUTPUT, saved=False)
+
+
+class PrepareSettings(Settings):
+    """How a store is made. Equal settings and videos give equal stores, byte for byte."""
+
+    out: UserPath = setting(..., "The store, a folder.", group=OUTPUT, saved=False)
+    size: int = setting(224, "Side of a face crop in pixels.", group=CROPS, ge=32, multiple_of=8)
+    margin: int = setting(
+        16, "Pixels around a crop, room for augmentation.", group=CROPS, ge=0, multiple_of=8
+    )
+    min_frames: int = setting(29, "Leave shorter tracks out.", group=TRACKS, ge=1)
+    max_frames: int = setting(300, "Cut longer tracks into pieces.", group=TRACKS, ge=1)
+    min_face_px: float = setting(64, "Leave smaller faces out.", group=TRACKS, ge=0)
+    sound: bool = setting(False, "Keep the sound of each track, 16 kHz mono.", group=TRACKS)
+    limit_seconds: float | None = setting(
+        None, "Read at most this much of each video.", group=TRACKS, gt=0
+    )
+    workers: int | None = setting(
+        None, "Processes; one a core without it.", group=OUTPUT, free=True, ge=1
+    )
+    resume: bool = setting(
+        False,
+        "Go on with an interrupted run in OUT, or add videos to a finished one.",
+        group=OUTPUT,
+        saved=False,
+    )
+    overwrite: bool = setting(False, "Replace an earlier store in OUT.", group=OUTPUT, saved=False)
+
+
+class ReconstructSettings(Settings):
+    """What is reconstructed. Equal settings, videos and models give equal numbers."""
+
+    out: UserPath = setting(
+        ..., "A folder for strips.png, strips.mp4 and errors.json.", group=OUTPUT, saved=False
+    )
+    model: str = setting(
+        DEFAULT_MODEL, "A whole autoencoder: name, folder or checkpoint.", group="Model"
+    )
+    masking: str = setting("fasking", "The strategy; see `openmarlin masks`.", group=MASKING)
+    mask_ratio: float = setting(
+        0.9, "Share of the tokens that is masked.", group=MASKING, gt=0, lt=1
+    )
+    regions: tuple[str, ...] = setting(
+        (), "Parts of the face that are hidden first, separated by commas.", group=MASKING
+    )
+    seed: int = setting(0, "Of the random choice of tokens.", group=MASKING, ge=0)
+    windows: int = setting(
+        4, "How many to reconstruct: the first ones with a face.", group=WINDOWS, ge=1, le=64
+    )
+    precropped: bool = setting(
+        False, "The video is a face crop already: no face is looked for.", group=WINDOWS
+    )
+    overwrite: bool = setting(
+        False, "Replace an earlier reconstruction in OUT.", group=OUTPUT, saved=False
+    )
+
+
+class MasksSettings(Settings):
+    """Which masks are drawn."""
+
+    out: UserPath = setting(..., "The picture, a PNG.", group=OUTPUT, saved=False)
+    mask_ratio: float = setting(
+        0.9, "Share of the tokens that is masked.", group=MASKING, gt=0, lt=1
+    )
+    regions: tuple[str, ...] = setting(
+        ("left_eye", "right_eye", "mouth"),
+        "Parts of the face that the last row hides first, separated by commas.",
+        group=MASKING,
+    )
+    seed: int = setting(0, "Of the random choice of tokens.", group=MASKING, ge=0)
