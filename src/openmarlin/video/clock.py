@@ -24,9 +24,15 @@ class Clock:
     that the file states. A missing, repeated, backward or wildly distant one becomes the previous
     time plus one nominal frame; when the stream then goes on steadily from a new origin (joined
     recordings, a counter that wrapped), that origin is adopted.
+
+    Args:
+        fps: nominal rate.
+        duration_s: what the file states, None where it does not.
+        start_s: the time of the first frame should that carry none.
     """
 
-    def __init__(self, fps: float, duration_s: float | None = None) -> None:
+    def __init__(self, fps: float, duration_s: float | None = None, start_s: float = 0.0) -> None:
+        self._start_s = start_s
         self._period_s = 1.0 / fps
         self._duration_s = duration_s or 0.0
         self._end_s = 0.0
@@ -39,7 +45,7 @@ class Clock:
         time_s = None if raw_s is None else self._trusted(raw_s)
         broken = raw_s is not None and time_s is None
         if time_s is None:
-            time_s = 0.0 if self._last_s is None else self._last_s + self._period_s
+            time_s = self._start_s if self._last_s is None else self._last_s + self._period_s
         if self._last_s is None:
             self._end_s = time_s + self._duration_s
         self._raw_s, self._last_s = raw_s, time_s
