@@ -64,7 +64,7 @@ class Row:
         text = os.path.abspath(self.video)  # noqa: PTH100 - Path.resolve follows links
         if self.start_s is not None or self.end_s is not None:
             text += f"\0{self.start_s}\0{self.end_s}"
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return key_of(text)
 
     @property
     def stamp(self) -> list[int] | None:
@@ -135,6 +135,11 @@ class Manifest:
                 numbers = [math.nan if bound is None else bound for bound in bounds]
                 columns[f"part_{name}"] = pa.array(numbers, pa.float64())
         return columns
+
+
+def key_of(name: str) -> str:
+    """A short name, fit for files, of a video or track."""
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def display(path: Path | str) -> str:

@@ -4,18 +4,16 @@ A finished video is a part (its tracks, one after the other) and a line in the j
 line does not exist. Only when all videos are finished do the parts become shards with an index, in
 the order of the inputs: the same bytes whatever was interrupted and however many processes worked.
 
-    journal.jsonl       settings; then a line for every finished video and every shard
+    journal.jsonl       a line for every finished video and every shard
     parts/KEY.bin       the tracks of a video until its shard is written
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -25,42 +23,36 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.shards import (
+from openmarlin.data.manifest import key_of
+from openmarlin.data.store.index import (
     INDEX_FILE,
     PARTS,
     TRACKS_FILE,
     Index,
     Shard,
     Track,
-    TrackBytes,
-    shard_name,
     write_index,
-    write_shard,
 )
+from openmarlin.data.store.journal import Journal
+from openmarlin.data.store.shards import TrackBytes, encode_sound, shard_name, write_shard
 from openmarlin.errors import InputError
-from openmarlin.output import atomic
+from openmarlin.output import OutputFolder, atomic
 from openmarlin.regions import CELL_PX
-
-try:
-    import fcntl
-except ImportError:  # Windows: nobody watches for two writers of one folder
-    fcntl = None  # type: ignore[assignment]
+from openmarlin.settings import Settings
 
 JOURNAL_FILE = "journal.jsonl"
+STORE_FILES = (JOURNAL_FILE, INDEX_FILE, TRACKS_FILE, "shard-*.bin", PARTS)
+"""What a store consists of, see `OutputFolder`."""
+
 SHARD_BYTES = 256_000_000
 """A shard is closed by the video that takes it over this."""
-
-
-def key_of(name: str) -> str:
-    """A short name, fit for files, of a video or track."""
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 class StoreWriter:
     """Makes a store of videos that are finished one by one, in any order.
 
     Args:
-        path: the folder; only one writer at a time may use it.
+        out: a folder to make the store in, or one that is open and begun already.
         size: side of the crops in pixels, a multiple of 8.
         settings: JSON values that decide the content; a writer that goes on must have the same.
         shard_bytes: see `SHARD_BYTES`.
@@ -73,7 +65,7 @@ class StoreWriter:
 
     def __init__(
         self,
-        path: str | Path,
+        out: str | Path | OutputFolder,
         *,
         size: int,
         settings: Mapping[str, Any] | None = None,
@@ -83,24 +75,34 @@ class StoreWriter:
     ) -> None:
         if size < CELL_PX or size % CELL_PX:
             raise InputError(f"size {size}: crops must have a multiple of {CELL_PX} pixels a side")
-        self.path, self.size = Path(path), size
-        self.settings = dict(settings or {})
-        self._shard_bytes = shard_bytes
+        self.size, self.settings, self._shard_bytes = size, dict(settings or {}), shard_bytes
         self._videos: dict[str, dict[str, Any]] = {}  # key -> its line of the journal
         self._shards: list[dict[str, Any]] = []  # their lines
-        _claim(self.path, resume=resume, overwrite=overwrite)
-        self._journal = _Journal(self.path / JOURNAL_FILE)
-        try:
-            if overwrite:
-                self._journal.clear()
-                _remove_store(self.path)
+        self._packed: dict[str, list[Any]] = {}  # key -> its tracks that lie in a shard
+        self._placed: list[tuple[int, str, list[Any]]] = []  # shard, key, tracks: as they lie
+        with ExitStack() as stack:
+            if not isinstance(out, OutputFolder):
+                identity = {"crop_px": size, **self.settings}
+                out = stack.enter_context(
+                    OutputFolder(
+                        Path(out),
+                        verb="prepare",
+                        settings=Settings(),
+                        files=STORE_FILES,
+                        identity=identity,
+                        resume=resume,
+                        overwrite=overwrite,
+                    )
+                )
+                out.begin()
+            self.path = out.path
+            self._journal = Journal(self.path / JOURNAL_FILE)
+            stack.callback(self._journal.close)
             self._replay()
             for unfinished in self.path.glob(".*.part"):  # of a writer that was killed
                 unfinished.unlink()
             (self.path / PARTS).mkdir(exist_ok=True)
-        except BaseException:
-            self._journal.close()
-            raise
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -111,9 +113,9 @@ class StoreWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.close()
-        self._journal.close()
+        with self._open:
+            if kind is None:
+                self.close()
 
     def __contains__(self, key: str) -> bool:
         """Whether the video `key` is finished."""
@@ -135,10 +137,16 @@ class StoreWriter:
     def commit(
         self, key: str, tracks: Sequence[Track], note: Mapping[str, Any] | None = None
     ) -> None:
-        """A video is finished: `tracks` stand in its part in this order, or it has none."""
+        """A video is finished: `tracks` stand in its part in this order, or it has none.
+
+        One that is finished already was read again: what it gave before no longer counts, also
+        where it lies in a shard, whose bytes stay as they are.
+        """
         line = {"video": key, "tracks": [list(track) for track in tracks], "note": dict(note or {})}
         self._journal.append(line)
-        self._videos[key] = line
+        self._take(line)
+        if key in self._packed:  # nothing new: the part is not needed
+            self.part(key).unlink(missing_ok=True)
 
     def add(
         self,
@@ -150,6 +158,7 @@ class StoreWriter:
         group: str = "",
         video: str = "",
         start_s: float = 0.0,
+        sound: NDArray[np.int16] | None = None,
     ) -> None:
         """Add one track that is in memory: a video of its own.
 
@@ -161,60 +170,82 @@ class StoreWriter:
             group: whom it shows; default the video.
             video: where it comes from; default the name.
             start_s: presentation time of the first frame.
+            sound: int16 (n,), 16 kHz mono, as long as the frames; None where there is none.
         """
-        side, key, data = self.size // CELL_PX, key_of(name), TrackBytes()
+        side, data = self.size // CELL_PX, TrackBytes()
         if images.shape != (len(images), self.size, self.size, 3) or not len(images):
             raise ValueError(f"images {images.shape} are not frames of {self.size} px")
         if cells.shape != (len(images), side, side):
             raise ValueError(f"cells {cells.shape} do not fit images {images.shape}")
+        key = key_of(name)
         if key in self:
             raise ValueError(f"{name!r} is in the store already")
         for image, frame_cells in zip(images, cells, strict=True):
             data.add(image, frame_cells)
+        tail = b"" if sound is None else encode_sound(sound)
         with atomic(self.part(key)) as part:
-            n_bytes = part.write_bytes(data.take())
+            n_bytes = part.write_bytes(data.take() + tail)
         video = video or name
-        self.commit(
-            key,
-            [Track(name, video, group or video, len(images), fps, start_s, n_bytes=n_bytes)],
-        )
+        track = Track(name, video, group or video, len(images), fps, start_s)
+        self.commit(key, [track._replace(n_bytes=n_bytes, sound_bytes=len(tail))])
 
-    def close(self, order: Iterable[str] | None = None) -> None:
+    def close(
+        self,
+        order: Iterable[str] | None = None,
+        columns: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         """Join the parts to shards, and write the index; does nothing the second time.
 
         Args:
             order: keys of videos in the order they are to have in the store, by default the order
                 in which they were finished. Shards written earlier stay, and stay first.
+            columns: name -> {key: value}: what the manifest says of videos. A finished store that
+                gets more videos keeps what it says of the earlier ones.
         """
         if self._journal.closed:
             return
-        packed = {key for line in self._shards for key in line["videos"]}
         keys = self._videos if order is None else order
-        todo = [key for key in keys if key in self._videos and key not in packed]
-        for batch in self._batches(todo):
+        for batch in self._batches([k for k in keys if k in self._videos and k not in self._packed]):
             name = shard_name(len(self._shards))
             parts = (self.part(key) for key in batch)
             line = {"shard": asdict(write_shard(self.path / name, parts)), "videos": batch}
             self._journal.append(line)
-            self._shards.append(line)
+            self._take(line)
             for key in batch:
                 self.part(key).unlink()
-        shards = [Shard(**line["shard"]) for line in self._shards]
         info = {
             "settings": self.settings,
             "videos": len(self._videos),
             "openmarlin": version("openmarlin"),
         }
-        write_index(self.path, Index(self.size, shards, list(self._placed()), info))
+        shards = [Shard(**line["shard"]) for line in self._shards]
+        placed = list(self._tracks())
+        by_name = self._columns(columns or {}, [key for key, _ in placed])
+        index = Index(self.size, shards, [track for _, track in placed], info, by_name)
+        write_index(self.path, index)
         shutil.rmtree(self.path / PARTS)
-        self._journal.close()
+        self._open.close()
+
+    def _columns(
+        self, columns: Mapping[str, Mapping[str, Any]], keys: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """The values of columns for every track, those of an earlier sitting included."""
+        for name, values in columns.items():
+            for key, value in values.items():
+                if key in self._videos:
+                    self._videos[key].setdefault("columns", {})[name] = value
+        lines = [self._videos[key].get("columns", {}) for key in keys]
+        names = dict.fromkeys(name for line in lines for name in line)
+        if columns:  # kept for a writer that adds videos later
+            self._journal.append({"columns": {k: v for k, v in columns.items() if v}})
+        return {name: _whole([line.get(name) for line in lines]) for name in names}
 
     def _batches(self, keys: Sequence[str]) -> Iterator[list[str]]:
         """The videos of each shard; those without tracks have no part and are in none."""
         batch: list[str] = []
         n_bytes = 0
         for key in keys:
-            size = sum(track.n_bytes for track in self._tracks(key))
+            size = sum(Track(*values).n_bytes for values in self._videos[key]["tracks"])
             batch += [key] if size else []
             n_bytes += size
             if n_bytes >= self._shard_bytes:
@@ -223,121 +254,46 @@ class StoreWriter:
         if batch:
             yield batch
 
-    def _placed(self) -> Iterator[Track]:
-        """All tracks with their places in the shards."""
-        for number, line in enumerate(self._shards):
-            offset = 0
-            for key in line["videos"]:
-                for track in self._tracks(key):
-                    yield track._replace(shard=number, offset=offset)
-                    offset += track.n_bytes
-
-    def _tracks(self, key: str) -> list[Track]:
-        return [Track(*values) for values in self._videos[key]["tracks"]]
+    def _tracks(self) -> Iterator[tuple[str, Track]]:
+        """All tracks that count with their places in the shards, and the keys of their videos."""
+        offsets = [0] * len(self._shards)
+        for shard, key, tracks in self._placed:
+            for values in tracks:
+                track = Track(*values)
+                if tracks is self._videos[key]["tracks"]:
+                    yield key, track._replace(shard=shard, offset=offsets[shard])
+                offsets[shard] += track.n_bytes
 
     def _replay(self) -> None:
-        """Take over what the journal says; a new one begins with the settings."""
-        asked = {"crop_px": self.size, **self.settings}
-        lines = self._journal.lines()
-        if not lines:
-            self._journal.append({"settings": asked})
-            return
-        made = lines[0]["settings"]
-        changed = [name for name in {**made, **asked} if made.get(name) != asked.get(name)]
-        if changed:
-            told = ", ".join(
-                f"{name} was {made.get(name)!r}, is {asked.get(name)!r}" for name in changed
-            )
-            raise InputError(
-                f"{self.path}: made with other settings ({told}); use the same, --overwrite, or "
-                "another folder"
-            )
-        for line in lines[1:]:
-            if "video" in line:
-                self._videos[line["video"]] = line
+        """Take over what the journal says."""
+        for line in self._journal.lines():
+            if "columns" in line:
+                for name, values in line["columns"].items():
+                    for key, value in values.items():
+                        self._videos[key].setdefault("columns", {})[name] = value
             else:
-                self._shards.append(line)
+                self._take(line)
+
+    def _take(self, line: dict[str, Any]) -> None:
+        """A line of the journal holds: a video, or a shard of videos as they were then."""
+        if "video" in line:
+            key, before = line["video"], self._packed.get(line["video"])
+            if before == line["tracks"]:  # the same bytes lie in a shard
+                line["tracks"] = before
+            else:
+                self._packed.pop(key, None)
+            self._videos[key] = {**self._videos.get(key, {}), **line}
+            return
+        for key in line["videos"]:
+            self._packed[key] = self._videos[key]["tracks"]
+            self._placed.append((len(self._shards), key, self._packed[key]))
+        self._shards.append(line)
 
 
-class _Journal:
-    """Lines of JSON that are on disk when `append` returns; locked against a second writer."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open("a+b")
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._file.close()
-                raise InputError(
-                    f"{path.parent}: in use by another run; wait for it or name another folder"
-                ) from None
-
-    def lines(self) -> list[dict[str, Any]]:
-        """All whole lines; what a killed process left of the last one is cut off."""
-        self._file.seek(0)
-        data = self._file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            self._file.truncate(len(whole))
-        try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except ValueError:
-            raise InputError(f"{self.path}: not readable; start anew with --overwrite") from None
-
-    def append(self, line: Mapping[str, Any]) -> None:
-        try:
-            self._file.write(json.dumps(line).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise InputError(
-                f"cannot write {self.path}: {reason}; make room and run again with --resume"
-            ) from None
-
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
-
-    def clear(self) -> None:
-        self._file.truncate(0)
-
-    def close(self) -> None:
-        with suppress(OSError):  # the disk is full: what matters was flushed before
-            self._file.close()
-
-
-def _claim(path: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder, or see to it that what is there may be gone on with or replaced."""
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path}: is a file; name a folder")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be made ({error.strerror}); name another") from None
-    ours = (path / JOURNAL_FILE).is_file()
-    if not any(path.iterdir()):
-        if resume:
-            raise InputError(f"{path}: no earlier run to resume (no {JOURNAL_FILE} there)")
-    elif overwrite and not ours:
-        raise InputError(
-            f"{path}: not empty and not made by openmarlin, so it is not overwritten; name another "
-            "folder"
-        )
-    elif resume and not ours:
-        raise InputError(f"{path}: no earlier run to resume (no {JOURNAL_FILE} there)")
-    elif not (resume or overwrite):
-        raise InputError(
-            f"{path}: not empty; add --resume to go on there, --overwrite to start anew, or name "
-            "another folder"
-        )
-
-
-def _remove_store(path: Path) -> None:
-    for name in (INDEX_FILE, TRACKS_FILE):
-        (path / name).unlink(missing_ok=True)
-    for shard in path.glob("shard-*.bin"):
-        shard.unlink()
-    shutil.rmtree(path / PARTS, ignore_errors=True)
+def _whole(values: list[Any]) -> list[Any]:
+    """A column without gaps: nothing is NaN among numbers and empty among text."""
+    if not any(value is None for value in values):
+        return values
+    text = any(isinstance(value, str) for value in values)
+    gap = "" if text else math.nan
+    return [gap if value is None else value for value in values]
