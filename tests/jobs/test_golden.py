@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -26,6 +27,8 @@ def test_features_are_what_they_were(
     """Errors as a share of the distance to the mean feature, which is what tells windows apart."""
     if precision == "bf16" and not has_bf16():
         pytest.skip("this CPU has no bfloat16 instructions")
+    if int(cv2.__version__.partition(".")[0]) < 5:  # it resizes by other arithmetic
+        tolerance = max(tolerance, 0.05)
     golden = np.load(GOLDEN)
     now = extract(clips, precision=precision, backend=backend, limit_seconds=2.0).embeddings
     assert now.shape == golden.shape

@@ -101,8 +101,8 @@ class EncoderRunner:
 def choose(precision: str, backend: str, device: torch.device) -> tuple[str, str, str]:
     """Precision, backend and the reason, from the request and the machine; nothing is timed.
 
-    The rule is what `benchmarks/encoder.py` measured (docs/lab/speed.md): bfloat16 where the hardware
-    multiplies it, float32 where not; on a CPU through OpenVINO, on a GPU through torch.
+    The rule is what `benchmarks/encoder.py` measured (docs/lab/speed.md): bfloat16 where the
+    hardware multiplies it, float32 where not; on a CPU through OpenVINO, on a GPU through torch.
     """
     for value, known in ((precision, PRECISIONS), (backend, BACKENDS)):
         if value != "auto" and value not in known:

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from statistics import fmean, median
+from typing import Literal
+
+Stamp = Literal["good", "broken", "joined"]
+"""A time as it came with a frame: used, unusable, or the first that goes on from a new origin."""
 
 MAX_GAP_S = 60.0
 """A longer pause between two frames, beyond what the file states, is a broken time stamp."""
@@ -40,25 +44,29 @@ class Clock:
         self._raw_s: float | None = None
         self._last_s: float | None = None
 
-    def time(self, raw_s: float | None) -> tuple[float, bool]:
-        """The time of the next frame in seconds, and whether the one it came with was unusable."""
-        time_s = None if raw_s is None else self._trusted(raw_s)
-        broken = raw_s is not None and time_s is None
+    def time(self, raw_s: float | None) -> tuple[float, Stamp]:
+        """The time of the next frame in seconds, and what the one it came with was worth.
+
+        "joined" says that the "broken" one before it was the beginning of another recording.
+        """
+        time_s, stamp = (None, "good") if raw_s is None else self._judged(raw_s)
         if time_s is None:
             time_s = self._start_s if self._last_s is None else self._last_s + self._period_s
         if self._last_s is None:
             self._end_s = time_s + self._duration_s
         self._raw_s, self._last_s = raw_s, time_s
-        return time_s, broken
+        return time_s, stamp
 
-    def _trusted(self, raw_s: float) -> float | None:
+    def _judged(self, raw_s: float) -> tuple[float | None, Stamp]:
         last_s, time_s = self._last_s, raw_s + self._offset_s
         if last_s is None or last_s < time_s <= max(last_s + MAX_GAP_S, self._end_s):
-            return time_s
+            return time_s, "good"
+        # A time that fails by the origin so far but follows the raw one before it: two in a row are
+        # no accident, so the origin moves to where the first of them was put.
         if self._raw_s is not None and 0 < raw_s - self._raw_s <= MAX_GAP_S:
             self._offset_s = last_s - self._raw_s
-            return raw_s + self._offset_s
-        return None
+            return raw_s + self._offset_s, "joined"
+        return None, "broken"
 
 
 def nominal_fps(

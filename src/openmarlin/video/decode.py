@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from heapq import heapify, heappop, heappush
@@ -23,6 +24,9 @@ _TEXT_FORMATS = ("tty", "concat", "hls", "dash")
 """What FFmpeg reads beside video: it draws letters, and follows lists to other files."""
 
 Packet: TypeAlias = "av.Packet[VideoStream]"
+
+_SUSPECTED = 2
+"""So many packets before a join may be called incomplete (the parser is one behind)."""
 
 _MAX_FAILURES = 32
 """Reading stops after so many errors of the container in a row."""
@@ -154,6 +158,14 @@ def packets(container: InputContainer, stream: VideoStream, problems: Problems) 
         except av.FFmpegError:
             failures += 1
             problems.note("packet")
+        except IndexError:
+            # PyAV stumbles over a stream that shows up in mid-file, and goes on when called again.
+            failures += 1
+
+
+def starts_again(before: Packet, packet: Packet) -> bool:
+    """Whether the clock runs backwards between two packets: another recording begins."""
+    return packet.dts is not None and before.dts is not None and packet.dts < before.dts
 
 
 def pictures(feed: Iterable[Packet], stream: VideoStream, problems: Problems) -> Iterator[Timed]:
@@ -184,9 +196,7 @@ def _decoded(
         stream.codec_context.codec.canonical_name in ("h264", "hevc", "vvc")
     )
     stamps: list[int] = []
-    for packet in chain(feed, (None,)):
-        if packet is not None and packet.is_corrupt:
-            problems.note("cut")
+    for packet in chain(_complete(feed, problems), (None,)):
         if reordered and packet is not None and packet.dts is not None:
             heappush(stamps, packet.dts)
         frames = _decode(stream, packet, problems)
@@ -197,6 +207,28 @@ def _decoded(
             if reordered:
                 frame.pts = heappop(stamps) if stamps else None
             yield frame
+
+
+def _complete(feed: Iterable[Packet], problems: Problems) -> Iterator[Packet]:
+    """Pass packets on, and note those that FFmpeg calls incomplete.
+
+    Where recordings were joined the counters of a transport stream jump, and FFmpeg suspects one of
+    the last packets before. If something is missing there, the decoder tells.
+    """
+    suspects: deque[int] = deque()
+    before: Packet | None = None
+    for number, packet in enumerate(feed):
+        if before is not None and starts_again(before, packet):
+            suspects.clear()
+        while suspects and suspects[0] < number - _SUSPECTED:
+            suspects.popleft()
+            problems.note("cut")
+        if packet.is_corrupt:
+            suspects.append(number)
+        before = packet
+        yield packet
+    for _ in suspects:
+        problems.note("cut")
 
 
 def _decode(

@@ -32,6 +32,8 @@ class Problems:
         self._size: tuple[int, int] | None = None
         self._resizes = 0
         self._first_resize = ""
+        self._joins = 0
+        self._first_join_s = 0.0
 
     def note(self, kind: Kind) -> None:
         """Count one problem at the present position."""
@@ -52,17 +54,32 @@ class Problems:
             )
         self._size = size
 
+    def joined(self) -> None:
+        """The broken time that was counted last was the beginning of another recording."""
+        self._counts["clock"] -= 1
+        if not self._joins:
+            self._first_join_s = self.now_s
+        self._joins += 1
+
     def facts(self) -> list[str]:
         """What is unusual and lost nothing, one line each."""
-        if not self._resizes:
-            return []
-        times = "" if self._resizes == 1 else f"{self._resizes} times, first "
-        return [f"the picture changes size {times}{self._first_resize}"]
+        told = []
+        if self._resizes:
+            told.append(f"the picture changes size {_times(self._resizes)}{self._first_resize}")
+        if self._joins:
+            times = _times(self._joins)
+            told.append(f"the clock starts again {times}near {self._first_join_s:.2f} s")
+        return told
 
     def lines(self) -> list[str]:
         """What was damaged: one line a kind, with the place of the first one."""
         told = [
             f"{_LINES[kind][n > 1].format(n=n)} (first near {self._first_s[kind]:.2f} s)"
             for kind, n in self._counts.items()
+            if n
         ]
         return told if self._short is None else [*told, self._short]
+
+
+def _times(n: int) -> str:
+    return "" if n == 1 else f"{n} times, first "

@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,6 +36,7 @@ from openmarlin.video.decode import (
     packets,
     pictures,
     pixel_aspect,
+    starts_again,
     time_base_of,
 )
 from openmarlin.video.deinterlace import Timed
@@ -209,9 +210,11 @@ class VideoReader:
             aspects = PixelAspects(stream, info.pixel_aspect)
             feed = packets(container, stream, problems)
             for index, (picture, raw_s) in enumerate(pictures(feed, stream, problems)):
-                problems.now_s, broken = clock.time(raw_s)
-                if broken:
+                problems.now_s, stamp = clock.time(raw_s)
+                if stamp == "broken":
                     problems.note("clock")
+                elif stamp == "joined":
+                    problems.joined()
                 read_s = max(read_s, problems.now_s + _lasts_s(picture, info.fps))
                 stored = square_size(picture.width, picture.height, aspects.now())
                 width, height = self._orientation.size(*stored)
@@ -263,14 +266,21 @@ def _head(feed: Iterator[Packet]) -> list[Packet]:
 
 def _measured_fps(head: list[Packet], stream: VideoStream) -> float:
     time_base = time_base_of(stream)
-    stamps = (packet.pts if packet.pts is not None else packet.dts for packet in head)
+    stamps = (packet.pts if packet.pts is not None else packet.dts for packet in _one_piece(head))
     times_s = [float(stamp * time_base) for stamp in stamps if stamp is not None]
     rates = stream.average_rate, stream.guessed_rate
     if (
         not times_s
-    ):  # a bare stream: its average is FFmpeg's default, the guess looks into the codec
+    ):  # a bare stream: the average is FFmpeg's default, the guess looks into the codec
         rates = rates[::-1]
     return nominal_fps(times_s, rates, float(time_base))
+
+
+def _one_piece(head: list[Packet]) -> list[Packet]:
+    """The longest stretch of one recording: the times of two, mixed, would look twice as dense."""
+    starts = [i for i, (a, b) in enumerate(pairwise(head), start=1) if starts_again(a, b)]
+    pieces = [head[i:j] for i, j in pairwise([0, *starts, len(head)])]
+    return max(pieces, key=len)
 
 
 def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float | None:
