@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def one_opencv_thread() -> Iterator[None]:
 # OpenVINO
 
 _core: ov.Core | None = None
+_core_process = 0
 _core_lock = threading.Lock()
 
 
@@ -46,18 +48,19 @@ def openvino_core() -> ov.Core:
     A core lends the thread that starts its CPU plug-in a stack for signals, and takes it away when
     it goes. Of two that overlap, the second to go puts back the stack of the first, which is no
     longer there: the next signal with a handler, Ctrl-C or the end of a child, then kills the
-    process.
+    process. A process that was forked from one with a core gets its own, as the threads of the
+    other one are not in it.
     """
-    global _core
+    global _core, _core_process
     with _core_lock:
-        if _core is None:
+        if _core is None or _core_process != os.getpid():
             import openvino as ov
 
             # OpenVINO looks numpy's types up when it is first asked for one. Two threads that ask
             # at the same time wait for each other forever (a lock of pybind11 against Python's),
             # so one asks here.
             ov.Type.f32.to_dtype()
-            _core = ov.Core()
+            _core, _core_process = ov.Core(), os.getpid()
         return _core
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from openmarlin.data.shards import INDEX_FILE, TRACKS_FILE, Index, Shard, Track, write_index
+
 from openmarlin.data.store import Store, StoreWriter
 from openmarlin.errors import InputError
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from openmarlin.data.shards import INDEX_FILE, PARTS, Track, TrackBytes
-from openmarlin.data.store import Store, StoreWriter
 from openmarlin.data.store_writer import JOURNAL_FILE, key_of
+
+from openmarlin.data.store import Store, StoreWriter
 from openmarlin.errors import InputError
 
 SIZE = 16

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media import numbered, write_video
+from openmarlin.data.store_writer import JOURNAL_FILE
 
 from openmarlin.data.store import Store
-from openmarlin.data.store_writer import JOURNAL_FILE
 from openmarlin.errors import InputError
 from openmarlin.jobs import prepare as job
 from openmarlin.jobs.prepare import Preparation, announce, prepare

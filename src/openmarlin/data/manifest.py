@@ -1,7 +1,7 @@
 """The one index of what goes in: files, folders, CSV tables become rows, one a video or part of it.
 
-    manifest = read_manifest(["clips", "labels.csv"])
-    manifest.rows[0].video, manifest.rows[0].labels
+manifest = read_manifest(["clips", "labels.csv"])
+manifest.rows[0].video, manifest.rows[0].labels
 """
 
 from __future__ import annotations
@@ -160,15 +160,16 @@ def as_inputs(inputs: Any) -> list[str | Path]:
         InputError: something that is no path, or nothing.
     """
     items = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    if not isinstance(items, Iterable) or not all(isinstance(i, str | os.PathLike) for i in items):
+    items = list(items) if isinstance(items, Iterable) else [items]
+    if not all(isinstance(item, str | os.PathLike) for item in items):
         raise InputError(
             f"the input is {type(inputs).__name__}, not a path or several: give video files, "
             "folders or CSV tables (frames in memory: write them to a file first)"
         )
-    items = [item if isinstance(item, str) else Path(item) for item in items]
-    if not items:
+    paths = [item if isinstance(item, str) else Path(item) for item in items]
+    if not paths:
         raise InputError("nothing to read: name at least one video, folder or CSV")
-    return items
+    return paths
 
 
 def read_manifest(inputs: Any) -> Manifest:

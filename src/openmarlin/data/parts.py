@@ -1,177 +1,127 @@
-"""The output folder of a long job: one part a video, so that it can be killed and resumed.
+"""Finished videos of `extract`, one part each, so that a long run can be killed and resumed.
 
-DIR/settings.json       what the run was asked for; a resumed run must ask for the same
-DIR/parts/ID.parquet    the rows of one finished video (its presence means: done)
-DIR/parts/ID.npz        thumbs of that video for the report
-DIR/tokens/NAME-ID.safetensors
-DIR/failures.csv        video, reason; written anew at every failure
-DIR/features.parquet    all parts together, with DIR/meta.json, written at the end
+DIR/parts/KEY.parquet    the rows of a video (that the file is there means: done), and a `Record`
+DIR/parts/KEY.npz        thumbs of the video for the report
+DIR/tokens/NAME-KEY.safetensors
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
-import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from openmarlin.data.features import META_FILE, TABLE_FILE, Features, WindowRow, rows_to_table
+from openmarlin.data.features import Features, WindowRow, add_columns, rows_to_table
+from openmarlin.data.manifest import Manifest, Row, display
 from openmarlin.data.thumbs import WindowThumb, load_thumbs, save_thumbs
-from openmarlin.errors import InputError
 from openmarlin.output import atomic
 
-SETTINGS_FILE, FAILURES_FILE, REPORT_FILE = "settings.json", "failures.csv", "report.html"
 PARTS, TOKENS = "parts", "tokens"
 _SHOWN_VIDEOS = 48  # whose thumbs are read for a report, or some more
-_OURS = (SETTINGS_FILE, FAILURES_FILE, REPORT_FILE, TABLE_FILE, META_FILE, PARTS, TOKENS)
 
 
-class RunFolder:
-    """Opens (or makes) the folder of one run.
+@dataclass(slots=True)
+class Record:
+    """How a video was read.
 
-    Args:
-        path: the folder.
-        settings: what decides the numbers in the table, JSON values.
-        dim: width of the embeddings.
-        resume: go on where an earlier run with the same settings stopped.
-        overwrite: remove the results of an earlier run first (only files this class writes).
-
-    Raises:
-        InputError: not empty without `resume` or `overwrite`, made with other settings, not ours.
+    Attributes:
+        seconds: how much of it.
+        problems: what was damaged.
+        notes: what was unusual and lost nothing.
+        stamp: size and modification time of the file (`Row.stamp`).
     """
 
-    def __init__(
-        self,
-        path: Path,
-        settings: Mapping[str, Any],
-        dim: int,
-        *,
-        resume: bool = False,
-        overwrite: bool = False,
-    ) -> None:
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    stamp: list[int] | None = None
+
+
+class FinishedVideos:
+    """The parts in a folder.
+
+    Args:
+        path: the folder of the run.
+        dim: width of the embeddings.
+    """
+
+    def __init__(self, path: Path, dim: int) -> None:
         self.path, self.dim = path, dim
-        self.failures: dict[str, str] = {}
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path}: is a file; name a folder, or a new .parquet, .npz or .csv")
-        if path.is_dir() and any(path.iterdir()):
-            self._reopen(settings, resume, overwrite)
-        with atomic(path / SETTINGS_FILE) as part:
-            part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        for unfinished in (path / PARTS).glob(".*.part"):  # of a process that was killed
+            unfinished.unlink()
 
-    def _reopen(self, settings: Mapping[str, Any], resume: bool, overwrite: bool) -> None:
-        known = self.path / SETTINGS_FILE
-        if overwrite:
-            if not known.is_file():
-                raise InputError(
-                    f"{self.path}: not empty and not made by openmarlin, so it is not overwritten; "
-                    "name another folder"
-                )
-            for name in _OURS:
-                old = self.path / name
-                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-            return
-        if not resume:
-            raise InputError(
-                f"{self.path}: not empty; add --resume to go on there, --overwrite to start anew, "
-                "or name another folder"
-            )
-        if not known.is_file():
-            raise InputError(f"{self.path}: no earlier run to resume (no {SETTINGS_FILE} there)")
-        try:
-            old_settings = json.loads(known.read_text(encoding="utf-8"))
-        except ValueError:
-            raise InputError(f"{known}: not readable; start anew with --overwrite") from None
-        changed = [key for key in settings if old_settings.get(key) != settings[key]]
-        if changed:
-            differences = ", ".join(
-                f"{key} was {old_settings.get(key)!r}, is {settings[key]!r}" for key in changed
-            )
-            raise InputError(
-                f"{self.path}: made with other settings ({differences}); use the same, "
-                "--overwrite, or another folder"
-            )
-        for stale in (self.path / PARTS).glob(".*.part"):
-            stale.unlink()
+    def is_done(self, row: Row) -> bool:
+        """Whether a row is finished: read whole, from the file that is there now.
 
-    def is_done(self, video: Path) -> bool:
-        return self._part(video).is_file()
+        What could be read only in part is tried again. A file that is gone changes nothing.
+        """
+        if not self._part(row).is_file():
+            return False
+        if row.stamp is None:
+            return True
+        record = Record(**Features.load(self._part(row)).meta)
+        return not record.problems and row.stamp == record.stamp
 
     def commit(
         self,
-        video: Path,
-        rows: Sequence[WindowRow],
+        row: Row,
+        windows: Sequence[WindowRow],
         thumbs: Sequence[WindowThumb],
-        tokens: Mapping[str, NDArray[np.float16]] | None,
-        *,
-        seconds: float,
-        problems: Sequence[str],
+        tokens: Mapping[str, NDArray[np.float16]],
+        record: Record,
     ) -> None:
         """Keep a finished video. The part is written last: once it is there, all of it is.
 
         Args:
-            video: which one.
-            rows: its rows, embeddings included.
+            row: which one.
+            windows: its rows of the table, embeddings included.
             thumbs: what a report shows of it.
-            tokens: float16 (N, D) by "window-face", or None.
-            seconds: how much of it was read.
-            problems: what was damaged in it.
+            tokens: float16 (N, D) by "window-face"; empty where nobody wants them.
+            record: how it was read.
         """
         if tokens:
-            with atomic(self.path / TOKENS / f"{video.stem}-{_id(video)}.safetensors") as part:
-                part.write_bytes(save(dict(tokens), {"video": str(video)}))
-        save_thumbs(self._part(video).with_suffix(".npz"), thumbs)
-        record = {"seconds": seconds, "problems": list(problems)}
-        Features(rows_to_table(rows, self.dim), record).save(self._part(video))
+            with atomic(self.path / TOKENS / f"{row.video.stem}-{row.key}.safetensors") as part:
+                part.write_bytes(save(dict(tokens), {"video": display(row.video)}))
+        save_thumbs(self._part(row).with_suffix(".npz"), thumbs)
+        Features(rows_to_table(windows, self.dim), asdict(record)).save(self._part(row))
 
-    def fail(self, video: Path, reason: str) -> None:
-        """List a video that failed."""
-        self.failures[str(video)] = " ".join(reason.split()).removeprefix(f"{video}: ")
-        self._write_failures()
+    def discard(self, row: Row) -> None:
+        """Forget what an earlier file gave that is another now, and cannot be read."""
+        self._part(row).unlink(missing_ok=True)
 
-    def merge(self, videos: Sequence[Path]) -> tuple[Features, list[WindowThumb]]:
-        """All parts in the order of `videos`; `meta` holds the records {video: record}.
+    def merge(self, manifest: Manifest) -> tuple[Features, dict[str, Record], list[WindowThumb]]:
+        """All parts in the order of the rows, with the columns of the manifest.
 
-        Thumbs are those of some videos, spread over all, where there are many.
-
-        Videos of which only a part could be read join the list of failures.
+        Returns:
+            The table, how each video was read (by the key of its row), and thumbs of some videos,
+            spread over all.
         """
-        done = [video for video in videos if self.is_done(video)]
-        parts = [Features.load(self._part(video)) for video in done]
-        tables = [part.table for part in parts] or [rows_to_table([], self.dim)]
-        records = {str(video): part.meta for video, part in zip(done, parts, strict=True)}
-        for video, record in records.items():
-            if record["problems"]:
-                self.failures[video] = f"partly read: {'; '.join(record['problems'])}"
-        step = max(1, len(done) // _SHOWN_VIDEOS)
-        thumbs = [
-            thumb
-            for video in done[::step]
-            for thumb in load_thumbs(self._part(video).with_suffix(".npz"))
-        ]
-        self._write_failures()
-        return Features(pa.concat_tables(tables), records), thumbs
+        places = [i for i, row in enumerate(manifest.rows) if self._part(row).is_file()]
+        rows = [manifest.rows[i] for i in places]
+        parts = [Features.load(self._part(row)) for row in rows]
+        tables = [_named(part.table, row) for part, row in zip(parts, rows, strict=True)]
+        table = pa.concat_tables(tables or [rows_to_table([], self.dim)])
+        of_row = np.repeat(np.array(places, np.int64), [len(part) for part in tables])
+        columns = {name: values.take(of_row) for name, values in manifest.columns().items()}
+        records = [Record(**part.meta) for part in parts]
+        thumbs = []
+        for row in rows[:: max(1, len(rows) // _SHOWN_VIDEOS)]:
+            for thumb in load_thumbs(self._part(row).with_suffix(".npz")):
+                thumb.video = display(row.video)
+                thumbs.append(thumb)
+        by_row = {row.key: record for row, record in zip(rows, records, strict=True)}
+        return Features(add_columns(table, columns)), by_row, thumbs
 
-    def _write_failures(self) -> None:
-        with (
-            atomic(self.path / FAILURES_FILE) as part,
-            part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(["video", "reason"])
-            writer.writerows(self.failures.items())
-
-    def _part(self, video: Path) -> Path:
-        return self.path / PARTS / f"{_id(video)}.parquet"
+    def _part(self, row: Row) -> Path:
+        return self.path / PARTS / f"{row.key}.parquet"
 
 
-def _id(video: Path) -> str:
-    """A short name for a video that is the same whatever folder the command runs in."""
-    return hashlib.sha256(str(video.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+def _named(table: pa.Table, row: Row) -> pa.Table:
+    """The rows of a part under the name that the video has in this run."""
+    names = pa.repeat(pa.scalar(display(row.video)), len(table))
+    return table.set_column(0, table.schema.field("video"), names)

@@ -83,14 +83,14 @@ class Store:
             InputError: the shard is damaged there.
         """
         track = self.tracks[track_index]
-        wanted = np.asarray(frames, np.int64)
-        if not len(wanted) or wanted.min() < 0 or wanted.max() >= track.n_frames:
+        numbers = np.asarray(frames, np.int64)
+        if not len(numbers) or numbers.min() < 0 or numbers.max() >= track.n_frames:
             raise IndexError(f"{track.name}: frames {frames} of {track.n_frames}")
         side = self.size // CELL_PX
-        images = np.empty((len(wanted), self.size, self.size, 3), np.uint8)
-        cells = np.empty((len(wanted), side, side), np.uint16)
-        table, starts, data = self._bytes(track, int(wanted.min()), int(wanted.max()) + 1)
-        for i, frame in enumerate(wanted):
+        images = np.empty((len(numbers), self.size, self.size, 3), np.uint8)
+        cells = np.empty((len(numbers), side, side), np.uint16)
+        table, starts, data = self._bytes(track, int(numbers.min()), int(numbers.max()) + 1)
+        for i, frame in enumerate(numbers):
             begin, end = starts[frame], starts[frame + 1]
             if not decode_frame(data[begin:end], table[frame], images[i], cells[i]):
                 raise self._broken(track, f"frame {frame} of {track.name} is not as it was written")
@@ -147,7 +147,8 @@ class Store:
                 table = np.frombuffer(raw, FRAME, len(raw) // FRAME.itemsize)
                 sizes = table["jpeg"].astype(np.int64) + table["cells"]
                 starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-                if len(table) < track.n_frames or len(raw) + starts[-1] + track.sound_bytes != track.n_bytes:
+                n_bytes = len(raw) + starts[-1] + track.sound_bytes
+                if len(table) < track.n_frames or n_bytes != track.n_bytes:
                     raise self._broken(track, f"the table of {track.name} is not as it was written")
                 file.seek(starts[first], os.SEEK_CUR)
                 data = file.read(starts[stop] - starts[first])
@@ -163,8 +164,8 @@ class Store:
     def _damaged(self, *, thorough: bool) -> dict[int, str]:
         """Shard number -> what is wrong with it."""
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            told = pool.map(lambda shard: self._fault(shard, thorough), self._shards)
-            return {number: fault for number, fault in enumerate(told) if fault}
+            faults = pool.map(lambda shard: self._fault(shard, thorough), self._shards)
+            return {number: fault for number, fault in enumerate(faults) if fault}
 
     def _fault(self, shard: Shard, thorough: bool) -> str | None:
         file = self.path / shard.file
@@ -181,8 +182,8 @@ class Store:
     def _check_places(self) -> None:
         """Every track must lie within its shard."""
         for track in self.tracks:
-            known = track.shard < len(self._shards)
-            if not known or track.offset + track.n_bytes > self._shards[track.shard].n_bytes:
+            there = track.shard < len(self._shards)
+            if not there or track.offset + track.n_bytes > self._shards[track.shard].n_bytes:
                 raise InputError(
                     f"{self.path}: index and shards disagree ({track.name} lies outside shard "
                     f"{track.shard}); copy the store again"

@@ -205,7 +205,9 @@ class StoreWriter:
         if self._journal.closed:
             return
         keys = self._videos if order is None else order
-        for batch in self._batches([k for k in keys if k in self._videos and k not in self._packed]):
+        for batch in self._batches(
+            [k for k in keys if k in self._videos and k not in self._packed]
+        ):
             name = shard_name(len(self._shards))
             parts = (self.part(key) for key in batch)
             line = {"shard": asdict(write_shard(self.path / name, parts)), "videos": batch}
