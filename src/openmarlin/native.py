@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from openmarlin.errors import InputError
+
 if TYPE_CHECKING:
     import openvino as ov
 
@@ -38,7 +40,6 @@ def one_opencv_thread() -> Iterator[None]:
 # OpenVINO
 
 _core: ov.Core | None = None
-_core_process = 0
 _core_lock = threading.Lock()
 
 
@@ -48,20 +49,44 @@ def openvino_core() -> ov.Core:
     A core lends the thread that starts its CPU plug-in a stack for signals, and takes it away when
     it goes. Of two that overlap, the second to go puts back the stack of the first, which is no
     longer there: the next signal with a handler, Ctrl-C or the end of a child, then kills the
-    process. A process that was forked from one with a core gets its own, as the threads of the
-    other one are not in it.
+    process.
+
+    Raises:
+        InputError: see `claim_process`.
     """
-    global _core, _core_process
+    claim_process()
+    global _core
     with _core_lock:
-        if _core is None or _core_process != os.getpid():
+        if _core is None:
             import openvino as ov
 
             # OpenVINO looks numpy's types up when it is first asked for one. Two threads that ask
             # at the same time wait for each other forever (a lock of pybind11 against Python's),
             # so one asks here.
             ov.Type.f32.to_dtype()
-            _core, _core_process = ov.Core(), os.getpid()
+            _core = ov.Core()
         return _core
+
+
+# Threads and forks
+
+_process: int | None = None
+
+
+def claim_process() -> None:
+    """Say that networks run in this process from now on.
+
+    Raises:
+        InputError: it was forked from one in which they ran. The threads of OpenVINO and torch are
+            not in it, and a network would wait for them forever.
+    """
+    global _process
+    _process = _process or os.getpid()
+    if _process != os.getpid():
+        raise InputError(
+            "this process was forked from one that has used openmarlin already, and would hang: "
+            "start processes with 'spawn' (for a DataLoader multiprocessing_context='spawn')"
+        )
 
 
 # Memory that is freed. By itself glibc returns large blocks to the kernel until the first of them

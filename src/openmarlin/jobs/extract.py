@@ -34,6 +34,7 @@ from openmarlin.jobs.settings import ExtractSettings
 from openmarlin.model.io import load, weights_sha256
 from openmarlin.model.runner import EncoderRunner, choose
 from openmarlin.model.zoo import caution
+from openmarlin.native import claim_process
 from openmarlin.output import Failures, OutputFolder
 from openmarlin.report.html import write_report
 from openmarlin.settings import documented, read_settings
@@ -154,7 +155,7 @@ def _output(out: Path, s: ExtractSettings, engine: Engine) -> OutputFolder:
 
 
 @cache
-def _landmarker(process: int) -> Landmarker:  # noqa: ARG001 - a forked process needs its own
+def _landmarker() -> Landmarker:
     """The face nets, loaded once a process (it takes a second or two)."""
     return Landmarker(precise=False)
 
@@ -168,6 +169,7 @@ class Engine:
     """
 
     def __init__(self, s: ExtractSettings) -> None:
+        claim_process()
         module = load(s.model, part="encoder")
         self.config, self.dim = module.config, module.config.width
         self.sha256 = weights_sha256(module)
@@ -177,7 +179,7 @@ class Engine:
         )
         self.sampling.windows(self.config.frames)  # what does not fit is refused here
         choose(s.precision, s.backend, next(module.parameters()).device)
-        self.landmarker = None if s.precropped else _landmarker(os.getpid())
+        self.landmarker = None if s.precropped else _landmarker()
         starter = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._runner = starter.submit(EncoderRunner, module, s.precision, s.backend, shared=True)
         starter.shutdown(wait=False)
