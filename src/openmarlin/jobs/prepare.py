@@ -17,7 +17,7 @@ from openmarlin.config import CLIP_FRAMES
 from openmarlin.console import console, job_progress
 from openmarlin.data.layouts import Source, list_sources
 from openmarlin.data.manifest import Manifest
-from openmarlin.data.pool import WorkerDiedError, run_each
+from openmarlin.data.pool import WorkerDiedError, check_main_guard, run_each
 from openmarlin.data.store import Store, StoreWriter
 from openmarlin.data.store.index import check_columns
 from openmarlin.data.store.writer import STORE_FILES
@@ -80,6 +80,8 @@ def prepare(
             fail do not raise: they are listed in `.failures` and failures.csv.
     """
     s = read_settings(PrepareSettings, config, settings)
+    workers = s.workers or os.cpu_count() or 1
+    check_main_guard(workers)
     sources = list_sources(inputs)
     manifest = Manifest([source.row for source in sources])
     check_columns(list(manifest.columns()))
@@ -94,7 +96,7 @@ def prepare(
         folder.begin()
         info = {name: value for name, value in s.recipe().items() if name in _IN_STORE}
         with StoreWriter(folder, size=s.size + 2 * s.margin, settings=info) as writer:
-            speed = _make_tracks(s, sources, writer, folder.failures, progress=progress)
+            speed = _make_tracks(s, sources, writer, folder.failures, workers, progress=progress)
             _in_order(folder.failures, sources)
             if not writer.n_tracks:
                 raise InputError(
@@ -113,6 +115,7 @@ def _make_tracks(
     sources: Sequence[Source],
     writer: StoreWriter,
     failures: Failures,
+    workers: int,
     *,
     progress: bool,
 ) -> Speed:
@@ -126,7 +129,7 @@ def _make_tracks(
             _list(source, writer.note(source.row.key)["reason"], failures)
         else:
             todo.append(Job(source, writer.part(source.row.key), source.row.stamp))
-    speed, workers = Speed(), s.workers or os.cpu_count() or 1
+    speed = Speed()
     with job_progress("videos") as bar:
         bar.disable = bar.disable or not progress
         task = bar.add_task(
