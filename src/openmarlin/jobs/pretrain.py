@@ -14,8 +14,7 @@ from rich.markup import escape
 
 from openmarlin.console import console
 from openmarlin.data.samples import ClipDataset, Key, SampleStream, StepBatches, split_tracks
-from openmarlin.data.shards import INDEX_FILE, sha256_of
-from openmarlin.data.store import Store
+from openmarlin.data.store import INDEX_FILE, Store, sha256_of
 from openmarlin.errors import InputError, TrainingError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.io import load
