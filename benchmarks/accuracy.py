@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from benchmarks.common import console, pair, save
-from openmarlin.config import ExtractSettings
-from openmarlin.data.clips import ClipReader
-from openmarlin.data.inputs import list_videos
+from openmarlin.data.clips import ClipReader, Sampling
+from openmarlin.data.manifest import read_manifest
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.model.encoder import Encoder
@@ -34,8 +33,8 @@ Floats = NDArray[np.float32]
 def face_clips(folders: list[Path], most: int) -> NDArray[np.uint8]:
     """Up to `most` windows with a face, uint8 (B, 16, 224, 224, 3), evenly out of all found."""
     landmarker, clips = Landmarker(), []
-    for video in list_videos([str(folder) for folder in folders]):
-        reader = ClipReader(video, ExtractSettings(), landmarker, size=224, frames=16)
+    for row in read_manifest(folders).rows:
+        reader = ClipReader(row, Sampling(), landmarker, size=224, frames=16)
         clips += [clip.pixels for clip in reader if clip.pixels is not None]
     if not clips:
         raise OpenMarlinError(f"no face in {', '.join(map(str, folders))}")

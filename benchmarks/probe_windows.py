@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from benchmarks.common import console
 from benchmarks.corpus import Clip, read_corpus
-from openmarlin.config import ExtractSettings
 from openmarlin.console import job_progress
-from openmarlin.data.clips import ClipReader, FaceClip
+from openmarlin.data.clips import ClipReader, FaceClip, Sampling
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
 
@@ -51,7 +50,7 @@ def choose(clips: list[Clip]) -> list[Clip]:
 
 def windows_of(clip: Clip, landmarker: Landmarker) -> list[FaceClip]:
     """The first windows with a face; a clip that cannot be read has none."""
-    reader = ClipReader(clip.path, ExtractSettings(), landmarker)
+    reader = ClipReader(clip.path, Sampling(), landmarker)
     try:
         return list(islice((w for w in reader if w.pixels is not None), OF_A_CLIP))
     except VideoError as error:

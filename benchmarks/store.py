@@ -25,10 +25,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from openmarlin.config import PrepareSettings
 from openmarlin.data.layouts import list_sources
 from openmarlin.data.store import Store, StoreWriter
-from openmarlin.data.tracks import fill_gaps
+from openmarlin.data.tracks import TrackRules, fill_gaps
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import MeshParser
 from openmarlin.regions import to_cells
@@ -114,17 +113,17 @@ def _u8(data: bytes) -> NDArray[np.uint8]:
 def crop_faces(videos: list[str], store: Path) -> list[Frames]:
     """The longest face of each video, uncompressed; and all of them with their cells as a store."""
     landmarker, tracks = Landmarker(), []
-    parser, settings = MeshParser(landmarker.nets), PrepareSettings()
-    settings = settings.model_copy(update={"limit_seconds": MOST_FRAMES / 25})
-    with StoreWriter(store, size=settings.size + 2 * settings.margin) as writer:
+    parser, rules = MeshParser(landmarker.nets), TrackRules()
+    shape = {"size": rules.size, "margin": rules.margin, "limit_s": MOST_FRAMES / 25}
+    with StoreWriter(store, size=rules.size + 2 * rules.margin) as writer:
         for source in list_sources(videos):
-            with source.open(landmarker, settings) as faces:
+            with source.open(landmarker, **shape) as faces:
                 crops = [crop for _, _, crops in faces.ticks for crop in crops if crop.track == 0]
             if len(crops) >= SPAN:
                 images = np.stack([crop.image for crop in crops])
                 points = fill_gaps([crop.points for crop in crops])
                 assert points is not None
-                writer.add(str(source.path), images, to_cells(parser(images, points)))
+                writer.add(str(source.row.video), images, to_cells(parser(images, points)))
                 tracks.append(images)
     return tracks
 

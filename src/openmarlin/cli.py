@@ -31,7 +31,7 @@ app = typer.Typer(
 
 
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Videos read at once.", show_default="one a core")
+    int | None, typer.Option(help="Videos read at once.", show_default="one a core")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")]
@@ -65,7 +65,7 @@ def _root(
 @app.command()
 def extract(
     inputs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(metavar="INPUT...", help="Videos, folders, CSV tables with a video column."),
     ],
     out: Annotated[
@@ -83,7 +83,7 @@ def extract(
     tokens: Annotated[bool, typer.Option("--tokens", help="Also write all tokens.")] = False,
     precision: Annotated[Precision, typer.Option(help="Of the encoder.")] = "auto",
     backend: Annotated[Backend, typer.Option(help="What runs the encoder.")] = "auto",
-    batch: Annotated[int, typer.Option(min=1, help="Clips encoded at once.")] = 8,
+    batch: Annotated[int, typer.Option(help="Clips encoded at once.")] = 8,
     workers: Workers = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -100,7 +100,7 @@ def extract(
             inputs,
             out=out,
             model=model,
-            faces=int(faces) if faces.isdigit() else faces,  # type: ignore[arg-type]
+            faces=faces,
             precropped=precropped,
             align=align,
             rate=rate,
@@ -124,15 +124,16 @@ def extract(
 @app.command()
 def prepare(
     inputs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(metavar="INPUT...", help="Videos, folders, CSV tables, YouTube Faces."),
     ],
     out: Annotated[Path, typer.Option(help="The store, a folder.")],
     size: Annotated[int, typer.Option(help="Side of a face crop, pixels.")] = 224,
     margin: Annotated[int, typer.Option(help="Pixels around it, for augmentation.")] = 16,
-    min_frames: Annotated[int, typer.Option(help="Leave shorter tracks out.")] = 32,
+    min_frames: Annotated[int, typer.Option(help="Leave shorter tracks out.")] = 29,
     max_frames: Annotated[int, typer.Option(help="Cut longer tracks into pieces.")] = 300,
     min_face_px: Annotated[float, typer.Option(help="Leave smaller faces out.")] = 64,
+    sound: Annotated[bool, typer.Option("--sound", help="Also keep the sound.")] = False,
     limit_seconds: LimitSeconds = None,
     workers: Workers = None,
     resume: Resume = False,
@@ -151,6 +152,7 @@ def prepare(
             min_frames=min_frames,
             max_frames=max_frames,
             min_face_px=min_face_px,
+            sound=sound,
             limit_seconds=limit_seconds,
             workers=workers,
             resume=resume,

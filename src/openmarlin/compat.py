@@ -17,9 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from openmarlin.config import ExtractSettings
 from openmarlin.console import console
-from openmarlin.data.clips import ClipReader
+from openmarlin.data.clips import ClipReader, Sampling
 from openmarlin.errors import InputError, ModelError, VideoError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.model.autoencoder import Autoencoder
@@ -250,9 +249,9 @@ class Marlin(nn.Module):
             yield np.stack([held[tick] for tick in window.ticks])
 
     def _face_crops(self, path: Path, rate: int, stride: int) -> Iterator[Pixels | None]:
-        settings = ExtractSettings.of(rate=rate, stride=stride, tail="reference", faces="largest")
+        sampling = Sampling(rate, stride, tail="reference")
         reader = ClipReader(
-            path, settings, Landmarker(), self.config.image_size, frames=self.clip_frames
+            path, sampling, Landmarker(), self.config.image_size, frames=self.clip_frames
         )
         for clip in reader:
             yield clip.pixels

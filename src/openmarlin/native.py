@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
+
+from openmarlin.errors import InputError
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -47,7 +50,11 @@ def openvino_core() -> ov.Core:
     it goes. Of two that overlap, the second to go puts back the stack of the first, which is no
     longer there: the next signal with a handler, Ctrl-C or the end of a child, then kills the
     process.
+
+    Raises:
+        InputError: see `claim_process`.
     """
+    claim_process()
     global _core
     with _core_lock:
         if _core is None:
@@ -59,6 +66,27 @@ def openvino_core() -> ov.Core:
             ov.Type.f32.to_dtype()
             _core = ov.Core()
         return _core
+
+
+# Threads and forks
+
+_process: int | None = None
+
+
+def claim_process() -> None:
+    """Say that networks run in this process from now on.
+
+    Raises:
+        InputError: it was forked from one in which they ran. The threads of OpenVINO and torch are
+            not in it, and a network would wait for them forever.
+    """
+    global _process
+    _process = _process or os.getpid()
+    if _process != os.getpid():
+        raise InputError(
+            "this process was forked from one that has used openmarlin already, and would hang: "
+            "start processes with 'spawn' (for a DataLoader multiprocessing_context='spawn')"
+        )
 
 
 # Memory that is freed. By itself glibc returns large blocks to the kernel until the first of them

@@ -216,8 +216,9 @@ class OutputFolder:
         self._lock.release()
 
     def _check(self) -> None:
-        content = {file.name for file in self.path.iterdir()} - {_LOCK_FILE}
-        if not content:
+        ours = {_LOCK_FILE, CONFIG_FILE}  # a run killed in its first moment leaves these
+        names = {file.name for file in self.path.iterdir()} - ours
+        if all(name.endswith(".part") for name in names):
             return
         if self._record().get("verb") != self.verb:
             raise InputError(
@@ -279,7 +280,7 @@ class Failures:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reasons: dict[str, str] = {}
-        self._written: dict[str, str] | None = None
+        self._written: list[tuple[str, str]] | None = None
         self._due = 0.0
 
     def __len__(self) -> int:
@@ -302,7 +303,8 @@ class Failures:
     def flush(self) -> None:
         """Write the file, if anything has changed. Its paths are absolute: it can be an input."""
         self._due = time.monotonic() + _FLUSH_S
-        if self._written == self._reasons or not (self._reasons or self.path.is_file()):
+        reasons = list(self._reasons.items())
+        if self._written == reasons or not (self._reasons or self.path.is_file()):
             return
         with (
             atomic(self.path) as part,
@@ -310,8 +312,8 @@ class Failures:
         ):
             rows = csv.writer(file)
             rows.writerow(["video", "reason"])
-            rows.writerows((os.path.abspath(v), reason) for v, reason in self._reasons.items())  # noqa: PTH100
-        self._written = dict(self._reasons)
+            rows.writerows((os.path.abspath(v), reason) for v, reason in reasons)  # noqa: PTH100
+        self._written = reasons
 
 
 def machine() -> dict[str, Any]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ import pytest
 from media import numbered, write_video
 
 from openmarlin.data.store import Store
-from openmarlin.data.store_writer import JOURNAL_FILE
+from openmarlin.data.store.writer import JOURNAL_FILE
 from openmarlin.errors import InputError
 from openmarlin.jobs import prepare as job
 from openmarlin.jobs.prepare import Preparation, announce, prepare
 from openmarlin.regions import region_bits
+from openmarlin.video.reader import VideoReader
 
 OPTIONS = {"min_frames": 8, "max_frames": 10, "limit_seconds": 0.8}
 FILES = ("signer_thanks.mkv", "broken.mp4", "no_face.mp4", "two_people.mp4")
@@ -43,7 +45,10 @@ def whole(videos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Prepa
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in path.iterdir() if file.name != JOURNAL_FILE}
+    """What a reader of the store sees, and the list of failures."""
+    names = ("index.json", "tracks.parquet", "contact.png", "failures.csv")
+    files = [*(path / name for name in names), *sorted(path.glob("shard-*"))]
+    return {file.name: file.read_bytes() for file in files}
 
 
 def test_what_is_in_it(whole: Preparation, videos: list[Path]) -> None:
@@ -113,7 +118,7 @@ def test_killed_and_gone_on_with(
     )
     run = subprocess.Popen([sys.executable, "-c", script])
     end = time.monotonic() + 120
-    while not (out / JOURNAL_FILE).exists() or (out / JOURNAL_FILE).read_text().count("\n") < 3:
+    while not (out / JOURNAL_FILE).exists() or (out / JOURNAL_FILE).read_text().count("\n") < 2:
         assert time.monotonic() < end
         assert run.poll() is None
         time.sleep(0.02)
@@ -126,7 +131,7 @@ def test_killed_and_gone_on_with(
     monkeypatch.setattr(
         job,
         "make_tracks",
-        lambda source, *rest: (redone.append(source.path), make(source, *rest))[1],
+        lambda source, *rest: (redone.append(source.row.video), make(source, *rest))[1],
     )
     resumed = prepare(videos, out=out, workers=1, resume=True, **OPTIONS)
     assert videos[0] not in redone
@@ -147,14 +152,69 @@ def test_nothing_to_keep(videos: list[Path], tmp_path: Path) -> None:
     ):
         prepare(videos[2:4], out=tmp_path / "s", workers=1, limit_seconds=0.3)
     told = (tmp_path / "s" / "failures.csv").read_text()
-    assert "no face to keep (2 shorter than 32 frames)" in told
+    assert "no face to keep (2 shorter than 29 frames)" in told
 
 
 def test_refusals(videos: list[Path], whole: Preparation, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--margin"):
+    with pytest.raises(InputError, match="margin=3"):
         prepare(videos, out=tmp_path / "s", margin=3)
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="resume="):
         prepare(videos, out=whole.store.path)
     with pytest.raises(InputError, match="max_frames was 10, is 300"):
         prepare(videos, out=whole.store.path, resume=True, min_frames=8, limit_seconds=0.8)
     assert json.loads((whole.store.path / "index.json").read_text())["size"] == 256
+
+
+def test_a_table_names_parts_groups_and_labels(clips: Path, tmp_path: Path) -> None:
+    clip = clips / "signer_thanks.mkv"
+    table = tmp_path / "list.csv"
+    table.write_text(f"\ufeffVideo;start_s;end_s;group;smile\r\n{clip};0,4;1,2;anna;1\r\n")
+    store = prepare(table, out=tmp_path / "s", workers=1, min_frames=8).store
+    (track,) = store.tracks
+    assert (track.group, store.columns["smile"]) == ("anna", [1])
+    assert track.start_s == pytest.approx(0.4, abs=1 / 30)
+    assert track.start_s + track.n_frames / track.fps == pytest.approx(1.2, abs=1 / 30)
+
+
+def test_a_file_that_changed_is_read_again(clips: Path, tmp_path: Path) -> None:
+    video, out = tmp_path / "a.mkv", tmp_path / "s"
+    video.write_bytes((clips / "signer_thanks.mkv").read_bytes())
+    options = {"workers": 1, "min_frames": 8, "limit_seconds": 0.5}
+    first = prepare(video, out=out, **options).store.tracks
+    video.write_bytes((clips / "signer_yes.mkv").read_bytes())
+    second = prepare(video, out=out, resume=True, **options).store
+    assert len(second) == len(first)
+    assert second.tracks[0].n_bytes != first[0].n_bytes
+    assert second.verify() == []
+
+
+def test_sound_lies_on_the_clock_of_the_pictures(clips: Path, tmp_path: Path) -> None:
+    with VideoReader(clips / "signer_thanks.mkv") as reader:
+        faces = [frame.image for frame in islice(reader, 40)]
+    video = write_video(tmp_path / "v.mp4", faces, fps=25, audio="last")
+    options = {"workers": 1, "min_frames": 8, "max_frames": 12}
+    store = prepare(video, out=tmp_path / "s", sound=True, **options).store
+    for number, track in enumerate(store.tracks):
+        sound = store.sound(number)
+        assert sound is not None
+        assert len(sound) == pytest.approx(track.n_frames / track.fps * 16000, abs=1)
+    assert np.abs(store.sound(0)[1600:]).max() > 500  # the tone lasts a second
+    assert np.abs(store.sound(len(store) - 1)[-1600:]).max() == 0
+    silent = prepare(clips / "signer_yes.mkv", out=tmp_path / "t", sound=True, **options).store
+    assert {silent.sound(number) is None for number in range(len(silent))} == {True}
+
+
+def test_a_script_without_a_main_guard_is_told_so(clips: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    videos = [str(clips / "signer_yes.mkv"), str(clips / "signer_thanks.mkv")]
+    out = str(tmp_path / "s")
+    script.write_text(
+        "from openmarlin.jobs.prepare import prepare\n"
+        f"prepare({videos!r}, out={out!r}, workers=2, limit_seconds=0.3)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert run.returncode != 0
+    assert "__main__" in run.stderr.splitlines()[-1]
+    assert not (tmp_path / "s").exists()

@@ -6,17 +6,18 @@ memory does not grow with the length of the video.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.config import CLIP_FRAMES, ExtractSettings
+from openmarlin.config import CLIP_FRAMES, Tail
 from openmarlin.data.features import WindowRow
+from openmarlin.data.manifest import Row
 from openmarlin.data.tracks import fill_gaps
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
@@ -30,6 +31,37 @@ FOLLOW_S = 0.2
 
 MIN_SEEN = 0.5
 """A face belongs to a window when it is seen in at least this share of the window's real frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which frames of a video make clips, and of which faces.
+
+    Attributes:
+        rate: every `rate`-th tick is a sample.
+        stride: samples from one window to the next.
+        tail: what becomes of the last, incomplete window (`video.windows`).
+        faces: in each window the largest face, all, or the N largest.
+        precropped: the video shows one face crop already.
+        align: turn crops so that the eyes are level.
+        limit_s: at most so much of the video.
+    """
+
+    rate: int = 2
+    stride: int = 16
+    tail: Tail = "pad"
+    faces: Literal["largest", "all"] | int = "largest"
+    precropped: bool = False
+    align: bool = False
+    limit_s: float | None = None
+
+    def windows(self, frames: int) -> WindowStream:
+        """The windows of `frames` samples each.
+
+        Raises:
+            InputError: rate, stride and tail do not fit each other.
+        """
+        return WindowStream(length=frames, rate=self.rate, stride=self.stride, tail=self.tail)
 
 
 @dataclass(slots=True)
@@ -67,12 +99,13 @@ class ClipReader:
     """Iterate the face clips of one video in the order of time.
 
     Args:
-        path: the video.
-        settings: rate, stride, tail, faces, precropped, align, limit_seconds.
+        video: a file, or a row of a manifest, which may be a part of one.
+        sampling: which frames and faces.
         landmarker: the face nets (shared by threads); None only with `precropped`.
         size: side of the crops in pixels.
         frames: frames a clip.
         look_s: see `face_stream`; 0 where meshes matter, not only crops.
+        stopped: asked at every frame; once it says so, the iteration ends early.
 
     Attributes:
         problems: what was damaged in the file, known when the iteration ends.
@@ -83,15 +116,17 @@ class ClipReader:
 
     def __init__(
         self,
-        path: Path,
-        settings: ExtractSettings,
+        video: Row | Path,
+        sampling: Sampling,
         landmarker: Landmarker | None,
         size: int = 224,
         frames: int = CLIP_FRAMES,
         *,
         look_s: float = 0.0,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.path, self.settings, self.landmarker = path, settings, landmarker
+        self.row = video if isinstance(video, Row) else Row(video)
+        self.sampling, self.landmarker, self.stopped = sampling, landmarker, stopped
         self.size, self.frames, self.look_s = size, frames, look_s
         self.problems: list[str] = []
         self.notes: list[str] = []
@@ -100,7 +135,7 @@ class ClipReader:
         self._n_ticks = 0
 
     def __iter__(self) -> Iterator[FaceClip]:
-        with VideoReader(self.path) as reader:
+        with VideoReader(self.row.video) as reader:
             try:
                 yield from self._clips(reader)
             finally:
@@ -108,10 +143,9 @@ class ClipReader:
 
     def _clips(self, reader: VideoReader) -> Iterator[FaceClip]:
         """Join the two clocks: windows count every tick, faces are looked for on some of them."""
-        s = self.settings
         self.fps = reader.info.fps
         seconds_a_tick = 1 / self.fps
-        stream = WindowStream(length=self.frames, rate=s.rate, stride=s.stride, tail=s.tail)
+        stream = self.sampling.windows(self.frames)
         samples: dict[int, _Sample] = {}
         counted = 0
         for tick, _, crops in self._faces(self._wanted_ticks(reader, samples), reader.info.fps):
@@ -133,18 +167,20 @@ class ClipReader:
         self, reader: VideoReader, samples: dict[int, _Sample]
     ) -> Iterator[tuple[int, Frame]]:
         """The ticks in which faces are followed; those that windows hold are put into `samples`."""
-        s, fps = self.settings, reader.info.fps
+        s, fps = self.sampling, reader.info.fps
         step = _tracking_step(s.rate, fps)
         shown: Frame | None = None
         first_s, shown_since = 0.0, 0
-        for tick, frame in ticks(reader, fps):
+        for tick, frame in ticks(self.row.frames(reader), fps):
+            if self.stopped():
+                return
             if shown is None:
                 first_s = frame.time_s
             if frame is not shown:
                 shown, shown_since = frame, tick
             start_s = frame.time_s if shown_since == tick else first_s + tick / fps
             self.seconds = start_s - first_s
-            if s.limit_seconds is not None and self.seconds >= s.limit_seconds:
+            if s.limit_s is not None and self.seconds >= s.limit_s:
                 return
             self._n_ticks = tick + 1
             needed = needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail)
@@ -156,11 +192,11 @@ class ClipReader:
     def _faces(
         self, wanted: Iterator[tuple[int, Frame]], fps: float
     ) -> Iterator[tuple[int, float, list[FaceCrop]]]:
-        if self.settings.precropped:
+        if self.sampling.precropped:
             return precropped_stream(wanted, size=self.size)
         if self.landmarker is None:
             raise TypeError("a landmarker is needed unless the video is precropped")
-        align = self.settings.align
+        align = self.sampling.align
         size, look_s = self.size, self.look_s
         return face_stream(wanted, self.landmarker, size=size, align=align, look_s=look_s, fps=fps)
 
@@ -170,10 +206,10 @@ class ClipReader:
         """The clips of the faces chosen in one window, or one clip that says there is none."""
         real = {tick: samples[tick] for tick in window.ticks[: window.n_real]}
         first, last = samples[window.ticks[0]], samples[window.ticks[window.n_real - 1]]
-        step = window.ticks[1] - window.ticks[0] if window.n_real > 1 else self.settings.rate
+        step = window.ticks[1] - window.ticks[0] if window.n_real > 1 else self.sampling.rate
         repeated = sum(sample.shown_since <= tick - step for tick, sample in real.items())
         span: dict[str, Any] = {
-            "video": str(self.path),
+            "video": str(self.row.video),
             "window": window.index,
             "start_s": first.start_s,
             "end_s": last.start_s + seconds_a_tick,
@@ -190,8 +226,8 @@ class ClipReader:
             if seen >= MIN_SEEN * len(real):
                 clips.append(_face_clip(span, track, window, crops))
         clips.sort(key=lambda clip: clip.row.x1 - clip.row.x2)  # crops are square: the widest first
-        if self.settings.faces != "all":
-            clips = clips[: 1 if self.settings.faces == "largest" else self.settings.faces]
+        if self.sampling.faces != "all":
+            clips = clips[: 1 if self.sampling.faces == "largest" else self.sampling.faces]
         clips.sort(key=lambda clip: clip.row.face)
         return clips or [FaceClip(WindowRow(**span))]
 
@@ -204,7 +240,7 @@ def first_clips(reader: ClipReader, most: int) -> list[FaceClip]:
     """
     found = list(islice((clip for clip in reader if clip.pixels is not None), most))
     if not found:
-        raise VideoError(f"{reader.path}: no face found; choose a video that shows one")
+        raise VideoError(f"{reader.row.video}: no face found; choose a video that shows one")
     return found
 
 

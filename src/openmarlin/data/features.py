@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from openmarlin.data import formats
+from openmarlin.data.manifest import display
 from openmarlin.errors import InputError
 from openmarlin.output import atomic
 
@@ -98,13 +100,13 @@ def rows_to_table(rows: Iterable[WindowRow], dim: int) -> pa.Table:
         embeddings[i] = row.embedding
     columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
     # A file name that is not valid Unicode keeps its odd bytes as visible escapes.
-    columns["video"] = [v.encode("utf-8", "backslashreplace").decode() for v in columns["video"]]
+    columns["video"] = [display(video) for video in columns["video"]]
     arrays = {name: pa.array(columns[name], kind) for name, kind in _COLUMNS.items()}
     return _conform(pa.table(arrays | {"embedding": formats.embedding_column(embeddings)}))
 
 
 def _conform(table: pa.Table) -> pa.Table:
-    """`table` with exactly the columns of the schema, in its order and types.
+    """`table` with the columns of the schema in its order and types, others before `embedding`.
 
     Raises:
         InputError: a column is missing, or holds what cannot be of its type.
@@ -119,9 +121,38 @@ def _conform(table: pa.Table) -> pa.Table:
         raise InputError(f"not a features table: embedding is {lists}, not a fixed-size list")
     kind = schema(lists.list_size)
     try:
-        return table.select(kind.names).cast(kind)
+        own = table.select(kind.names).cast(kind)
     except (pa.ArrowException, ValueError) as error:
         raise InputError(f"not a features table: {formats.first_line(error)}") from error
+    others = [name for name in table.column_names if name not in kind.names]
+    return add_columns(own, {name: table.column(name) for name in others})
+
+
+def add_columns(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
+    """A features table with columns of the manifest besides, before `embedding`.
+
+    Raises:
+        InputError: a column is called as one of the table's own.
+    """
+    check_columns(columns)
+    for name, values in columns.items():
+        place = table.num_columns - 1
+        table = table.add_column(place, pa.field(name, values.type, nullable=False), values)
+    return table
+
+
+def check_columns(names: Iterable[str]) -> None:
+    """Columns of a manifest must not be called as those of a features table.
+
+    Raises:
+        InputError: one is.
+    """
+    for name in names:
+        if name in _COLUMNS or re.fullmatch(r"embedding|meta|e\d+", name):
+            raise InputError(
+                f"the features table has a column '{name}' of its own; rename the one in the table "
+                "of videos"
+            )
 
 
 @dataclass(frozen=True)

@@ -100,11 +100,12 @@ def _plain(value: Any) -> Any:
 
 def _write_parquet(path: Path, table: pa.Table, meta: Meta) -> None:
     table = table.replace_schema_metadata({_META_KEY: to_json(meta).encode()})
-    pq.write_table(table, path, compression="zstd")
+    with path.open("wb") as file:  # arrow cannot spell names where the locale is C
+        pq.write_table(table, file, compression="zstd")
 
 
 def _read_parquet(path: Path) -> tuple[pa.Table, Meta]:
-    with pq.ParquetFile(path) as file:
+    with path.open("rb") as data, pq.ParquetFile(data) as file:
         table = file.read(use_threads=False)  # read_table would bring in all of arrow's data sets
     meta = json.loads((table.schema.metadata or {}).get(_META_KEY, b"{}"))
     return table.replace_schema_metadata(None), meta
@@ -113,9 +114,9 @@ def _read_parquet(path: Path) -> tuple[pa.Table, Meta]:
 def _write_npz(path: Path, table: pa.Table, meta: Meta) -> None:
     plain = table.drop_columns(["embedding"])
     arrays: dict[str, Any] = {name: plain.column(name).to_numpy() for name in plain.column_names}
+    # Fixed-width text instead of objects: the file opens without unpickling anything.
+    arrays = {n: a.astype(np.str_) if a.dtype == object else a for n, a in arrays.items()}
     arrays |= {
-        # Fixed-width text instead of objects: the file opens without unpickling anything.
-        "video": arrays["video"].astype(np.str_),
         "embedding": embedding_values(table),
         "meta": np.array(to_json(meta)),
     }
@@ -137,7 +138,8 @@ def _write_csv(path: Path, table: pa.Table, _: Meta) -> None:
     table = table.drop_columns(["embedding"])
     for i in range(values.shape[1]):
         table = table.append_column(f"e{i}", pa.array(values[:, i]))
-    pyarrow.csv.write_csv(table, path)
+    with path.open("wb") as file:
+        pyarrow.csv.write_csv(table, file)
 
 
 def _read_csv(path: Path) -> tuple[pa.Table, Meta]:
@@ -146,7 +148,8 @@ def _read_csv(path: Path) -> tuple[pa.Table, Meta]:
         null_values=[],  # "nan" is a number here, and a video may be called NA
     )
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    table = pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
+    with path.open("rb") as file:
+        table = pyarrow.csv.read_csv(file, parse_options=parse, convert_options=convert)
     names = [name for name in table.column_names if re.fullmatch(r"e\d+", name)]
     names.sort(key=lambda name: int(name[1:]))
     values = np.stack([table.column(name).to_numpy().astype(np.float32) for name in names], axis=1)

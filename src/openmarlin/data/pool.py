@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TypeVar
+
+from openmarlin.errors import InputError, option
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +55,27 @@ def run_each(
             for item, outcome in _until_broken(task, deque([suspect]), 1):
                 died = isinstance(outcome, BrokenProcessPool)
                 yield item, WorkerDiedError("the process died") if died else outcome
+
+
+def check_main_guard(workers: int) -> None:
+    """Spawned processes import the caller's script, and would start processes themselves.
+
+    Raises:
+        InputError: the script has no main guard, and there is to be more than one worker.
+    """
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None)
+    if workers <= 1 or script is None or main.__spec__ is not None:  # nothing is imported again
+        return
+    try:
+        guarded = "__name__" in Path(script).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return  # it is no source
+    if not guarded:
+        raise InputError(
+            f"{script}: {workers} processes would each run it from the top; put what it does under "
+            f"`if __name__ == '__main__':`, or give {option('workers', 1)}"
+        )
 
 
 def _call(task: Callable[[Item], Result], item: Item) -> Result | BaseException:

@@ -12,22 +12,46 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.config import PrepareSettings
 from openmarlin.data.layouts import Source
-from openmarlin.data.shards import Track, TrackBytes
-from openmarlin.data.store_writer import key_of
+from openmarlin.data.manifest import display
+from openmarlin.data.store.index import Track
+from openmarlin.data.store.shards import TrackBytes, encode_sound
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import RegionParser
 from openmarlin.face.stream import FaceCrop
 from openmarlin.output import atomic
 from openmarlin.regions import to_cells
+from openmarlin.video.audio import Sound, read_sound
 
 _BATCH = 16  # crops parsed together
 _MOST_WAITING = 48  # crops that wait for the next mesh: a second and a half
 
 
+@dataclass(frozen=True, slots=True)
+class TrackRules:
+    """What becomes a track.
+
+    Attributes:
+        size: side of the crops as MARLIN frames a face, pixels.
+        margin: pixels of surroundings on every side.
+        min_frames: shorter tracks are left out.
+        max_frames: longer ones are cut after so many frames, as long as `min_frames` remain.
+        min_face_px: tracks of smaller faces (MARLIN's square in the video) are left out.
+        sound: keep the sound of each track.
+        limit_s: read at most so much of each video.
+    """
+
+    size: int = 224
+    margin: int = 16
+    min_frames: int = 29
+    max_frames: int = 300
+    min_face_px: float = 64
+    sound: bool = False
+    limit_s: float | None = None
+
+
 @dataclass(slots=True)
-class Made:
+class VideoTracks:
     """What became of one video.
 
     Attributes:
@@ -43,50 +67,48 @@ class Made:
     problems: list[str] = field(default_factory=list)
 
 
-def source_key(source: Source) -> str:
-    """What a video is called in the store's journal, whatever folder the command runs in."""
-    return key_of(str(source.path.resolve()))
-
-
 def make_tracks(
     source: Source,
-    settings: PrepareSettings,
+    rules: TrackRules,
     landmarker: Landmarker,
     parser: RegionParser,
     part: Path,
-) -> Made:
+) -> VideoTracks:
     """Write the tracks of a video to the file `part`, one after the other.
 
     Raises:
         VideoError: the video cannot be read.
     """
-    made, opened = Made(), source.open(landmarker, settings)
+    result, row = VideoTracks(), source.row
+    opened = source.open(landmarker, size=rules.size, margin=rules.margin, limit_s=rules.limit_s)
     with atomic(part) as unfinished, unfinished.open("wb") as file, opened as faces:
-        making = _Making(source, faces.fps, settings, parser, file, made)
+        sound = read_sound(row.video, row.start_s, row.end_s) if rules.sound else None
+        making = _TrackMaker(source, faces.fps, rules, parser, sound, file, result)
         for tick, _, crops in faces.ticks:
             making.take(tick, crops)
-            made.seconds = (tick + 1) / faces.fps
+            result.seconds = (tick + 1) / faces.fps
         making.finish()
-        made.problems = faces.problems()
-    return made
+        result.problems = faces.problems()
+    return result
 
 
-class _Making:
+class _TrackMaker:
     """All faces of a video that is being read."""
 
     def __init__(
         self,
         source: Source,
         fps: float,
-        settings: PrepareSettings,
+        rules: TrackRules,
         parser: RegionParser,
+        sound: Sound | None,
         file: BinaryIO,
-        made: Made,
+        result: VideoTracks,
     ) -> None:
-        self.source, self.fps, self.settings = source, fps, settings
-        self.parser, self.file, self.made = parser, file, made
+        self.source, self.fps, self.rules = source, fps, rules
+        self.parser, self.sound, self.file, self.result = parser, sound, file, result
         self.open: dict[int, _Piece] = {}  # by number of the face
-        self.name = f"{source.name}-{source_key(source)[:6]}"
+        self.name = f"{source.name}-{source.row.key[:6]}"
 
     def take(self, tick: int, crops: list[FaceCrop]) -> None:
         alive = {crop.track for crop in crops}
@@ -109,34 +131,39 @@ class _Making:
 
     def shorten(self, number: int, piece: _Piece) -> None:
         """Cut off tracks of full length as long as what is left can be one, too."""
-        while piece.ready >= self.settings.max_frames + self.settings.min_frames:
-            self.write(number, piece, self.settings.max_frames)
+        while piece.ready >= self.rules.max_frames + self.rules.min_frames:
+            self.write(number, piece, self.rules.max_frames)
 
     def write(self, number: int, piece: _Piece, n_frames: int) -> None:
         """Write the first frames of a piece as a track, if they are worth keeping."""
-        s = self.settings
+        rules = self.rules
         data, facts, start = piece.cut(n_frames)
         face_px = float(np.median([side for _, side, _ in facts]))
-        if n_frames < s.min_frames:
-            return self.drop(f"shorter than {s.min_frames} frames")
-        if face_px < s.min_face_px:
-            return self.drop(f"smaller than {s.min_face_px:g} px")
+        if n_frames < rules.min_frames:
+            return self.drop(f"shorter than {rules.min_frames} frames")
+        if face_px < rules.min_face_px:
+            return self.drop(f"smaller than {rules.min_face_px:g} px")
+        row, start_s = self.source.row, facts[0][0]
+        tail = b""
+        if self.sound is not None:
+            tail = encode_sound(self.sound.between(start_s, start_s + n_frames / self.fps))
         track = Track(
-            name=_text(f"{self.name}/{number}@{start}"),
-            video=_text(str(self.source.path)),
-            group=_text(self.source.group),
+            name=display(f"{self.name}/{number}@{start}"),
+            video=display(row.video),
+            group=display(row.group or row.video),
             n_frames=n_frames,
             fps=self.fps,
-            start_s=facts[0][0],
+            start_s=start_s,
             face_px=round(face_px, 2),
             seen=round(float(np.mean([seen for _, _, seen in facts])), 4),
-            n_bytes=self.file.write(data),
+            n_bytes=self.file.write(data + tail),
+            sound_bytes=len(tail),
         )
-        self.made.tracks.append(track)
+        self.result.tracks.append(track)
         return None
 
     def drop(self, why: str) -> None:
-        self.made.dropped[why] = self.made.dropped.get(why, 0) + 1
+        self.result.dropped[why] = self.result.dropped.get(why, 0) + 1
 
 
 class _Piece:
@@ -187,18 +214,13 @@ class _Piece:
         return data, facts, start
 
 
-def _text(path: str) -> str:
-    """Bytes of a path that are not valid Unicode, spelt out as `\\udcXX`."""
-    return path.encode("utf-8", "backslashreplace").decode()
-
-
 def fill_gaps(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
     """Fill the gaps of (T) meshes by straight lines in time; None if there is no mesh at all."""
-    known = [i for i, mesh in enumerate(meshes) if mesh is not None]
-    if not known:
+    seen = [i for i, mesh in enumerate(meshes) if mesh is not None]
+    if not seen:
         return None
     values = np.stack([mesh for mesh in meshes if mesh is not None])
-    place = np.interp(np.arange(len(meshes)), known, np.arange(len(known)))
+    place = np.interp(np.arange(len(meshes)), seen, np.arange(len(seen)))
     before = np.floor(place).astype(int)
     after, part = np.ceil(place).astype(int), (place - before)[:, None, None]
     return np.asarray(values[before] + part * (values[after] - values[before]), np.float32)

@@ -5,38 +5,45 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
-from rich.progress import Progress
 
-from openmarlin.config import DEFAULT_MODEL, Backend, ExtractSettings, Precision, Tail
 from openmarlin.console import console, job_progress
-from openmarlin.data.clips import FaceClip
-from openmarlin.data.features import Features, WindowRow
-from openmarlin.data.feed import VideoEnd, read_videos
+from openmarlin.data.clips import FaceClip, Sampling
+from openmarlin.data.features import META_FILE, TABLE_FILE, Features, WindowRow, check_columns
+from openmarlin.data.feed import VideoEnd, VideoFeed
 from openmarlin.data.formats import SUFFIXES
-from openmarlin.data.inputs import list_videos
-from openmarlin.data.run_folder import REPORT_FILE, RunFolder
+from openmarlin.data.manifest import Manifest, Row, read_manifest
+from openmarlin.data.parts import PARTS, TOKENS, FinishedVideos, Record
 from openmarlin.data.thumbs import ThumbKeeper, WindowThumb, make_thumb
-from openmarlin.errors import InputError
+from openmarlin.errors import InputError, option
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.jobs.settings import ExtractSettings
 from openmarlin.model.io import load, weights_sha256
 from openmarlin.model.runner import EncoderRunner, choose
 from openmarlin.model.zoo import caution
+from openmarlin.native import claim_process
+from openmarlin.output import Failures, OutputFolder
 from openmarlin.report.html import write_report
+from openmarlin.settings import documented, read_settings
 
 MAX_WORKERS = 8
 """More readers than this outrun any encoder, and each holds seconds of video."""
+
+REPORT_FILE = "report.html"
+_FILES = (TABLE_FILE, META_FILE, REPORT_FILE, PARTS, TOKENS)
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,48 +63,21 @@ class Extraction(Features):
         return write_report(Path(path), self, self.thumbs, list(self.failures.items()))
 
 
+@documented(ExtractSettings)
 def extract(
     inputs: str | Path | Sequence[str | Path],
     *,
-    out: str | Path | None = None,
-    model: str | Path = DEFAULT_MODEL,
-    faces: Literal["largest", "all"] | int = "largest",
-    precropped: bool = False,
-    align: bool = False,
-    rate: int = 2,
-    stride: int = 16,
-    tail: Tail = "pad",
-    tokens: bool = False,
-    precision: Precision = "auto",
-    backend: Backend = "auto",
-    batch: int = 8,
-    workers: int | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    limit_seconds: float | None = None,
+    config: str | Path | None = None,
     progress: bool = False,
+    **settings: Any,
 ) -> Extraction:
     """Turn videos of faces into features.
 
     Args:
         inputs: a video, a folder, a CSV with a `video` column, or several of them.
-        out: a folder to write to (resumable), or one .parquet, .npz or .csv file; None for nothing.
-        model: anything `openmarlin.load` takes.
-        faces: in each window the largest face, the N largest, or all.
-        precropped: the videos show one face crop already; no face is looked for.
-        align: rotate crops so that the eyes are level.
-        rate: take every `rate`-th frame.
-        stride: sampled frames from one window to the next.
-        tail: what happens to the last, incomplete window: `pad`, `drop`, or as the `reference`.
-        tokens: also write the tokens of each window (with a folder as `out`).
-        precision: of the encoder; `auto` takes the fastest that is faithful on this machine.
-        backend: what runs the encoder; `auto` takes the faster.
-        batch: clips encoded at once at most, from any video.
-        workers: videos read at the same time; None for one a core, 8 at most.
-        resume: go on with an interrupted run in `out`.
-        overwrite: replace an earlier run in `out`.
-        limit_seconds: read at most so much of each video.
+        config: a recipe, a YAML file of settings; arguments count more.
         progress: show a progress bar.
+        {settings}
 
     Returns:
         The features, in the order of the inputs, windows and faces.
@@ -106,175 +86,205 @@ def extract(
         OpenMarlinError: the request cannot be carried out. Videos that fail do not raise: they
             are listed in `.failures`, and the rest goes on.
     """
-    settings = ExtractSettings.of(
-        model=str(model),
-        faces=faces,
-        precropped=precropped,
-        align=align,
-        rate=rate,
-        stride=stride,
-        tail=tail,
-        tokens=tokens,
-        precision=precision,
-        backend=backend,
-        limit_seconds=limit_seconds,
-    )
-    target = Path(out) if out is not None else None
-    is_file = target is not None and target.suffix.lower() in SUFFIXES
-    _check_target(target, is_file=is_file, resume=resume, overwrite=overwrite, tokens=tokens)
-    videos = list_videos([inputs] if isinstance(inputs, str | Path) else inputs)
-    encoder = _Encoder(settings, batch)
-    with TemporaryDirectory(prefix="openmarlin-") as scratch, job_progress("videos") as bar:
-        bar.disable = bar.disable or not progress
-        in_folder = target is not None and not is_file
-        path = target if target is not None and in_folder else Path(scratch) / "run"
-        folder = RunFolder(path, encoder.asked, encoder.dim, resume=resume, overwrite=overwrite)
-        run = _Run(folder, encoder, bar)
-        run(videos, workers or min(os.cpu_count() or 1, MAX_WORKERS))
-        throughput = run.throughput
-        features, thumbs = folder.merge(videos)
-    meta = _meta(features, encoder, videos, folder.failures, throughput)
-    result = Extraction(features.table, meta, thumbs, folder.failures)
-    if target is not None:
-        result.save(target)
-    if in_folder:
-        result.report(path / REPORT_FILE)
+    s = read_settings(ExtractSettings, config, _plain(settings))
+    is_folder = _check_out(s)
+    manifest = read_manifest(inputs)
+    check_columns(manifest.columns())
+    engine = Engine(s)
+    with ExitStack() as stack:
+        if s.out is not None and is_folder:
+            folder = stack.enter_context(_output(s.out, s, engine))
+            folder.begin()
+            path, failures = folder.path, folder.failures
+        else:
+            path = Path(stack.enter_context(TemporaryDirectory(prefix="openmarlin-")))
+            failures = Failures(path / "failures.csv")
+        finished = FinishedVideos(path, engine.dim)
+        throughput = _read_and_encode(s, manifest, engine, finished, failures, progress=progress)
+        features, records, thumbs = finished.merge(manifest)
+        for row in manifest.rows:  # of earlier sittings, too
+            if row.key in records and records[row.key].problems:
+                told = "; ".join(records[row.key].problems)
+                failures.add(row.video, f"partly read: {told}")
+        meta = _meta(s, engine, manifest, features, records, len(failures), throughput)
+        result = Extraction(features.table, meta, thumbs, failures.as_dict())
+        if s.out is not None:
+            result.save(s.out)
+        if is_folder:
+            result.report(path / REPORT_FILE)
     return result
 
 
-def _check_target(
-    target: Path | None, *, is_file: bool, resume: bool, overwrite: bool, tokens: bool
-) -> None:
-    if target is None or is_file:
-        if resume or tokens:
-            option = "--resume" if resume else "--tokens"
-            raise InputError(f"{option} needs a folder as --out, not {target or 'nothing'}")
-        if target is not None and target.exists() and not overwrite:
-            raise InputError(f"{target}: exists already; add --overwrite or name another file")
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a recipe could hold them."""
+    model = settings.get("model", "")
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(
+            f"{option('model')} takes a name, folder or checkpoint, not a {type(model).__name__}; "
+            "save the model first"
+        )
+    return {**settings, "model": str(model)} if model else dict(settings)
+
+
+def _check_out(s: ExtractSettings) -> bool:
+    """Whether `out` is a folder; one file cannot be resumed."""
+    is_folder = s.out is not None and s.out.suffix.lower() not in SUFFIXES
+    for name in ("resume", "tokens"):
+        if getattr(s, name) and not is_folder:
+            raise InputError(
+                f"{option(name, True)} needs a folder as {option('out')}, not {s.out or 'nothing'}"
+            )
+    if s.out is not None and not is_folder and s.out.exists() and not s.overwrite:
+        raise InputError(
+            f"{s.out}: exists already; add {option('overwrite', True)} or name another file"
+        )
+    return is_folder
+
+
+def _output(out: Path, s: ExtractSettings, engine: Engine) -> OutputFolder:
+    identity = {"model_sha256": engine.sha256}
+    return OutputFolder(
+        out,
+        verb="extract",
+        settings=s,
+        files=_FILES,
+        identity=identity,
+        resume=s.resume,
+        overwrite=s.overwrite,
+    )
 
 
 @cache
 def _landmarker() -> Landmarker:
-    """The face nets, loaded once a process: it takes a second or two."""
+    """The face nets, loaded once a process (it takes a second or two)."""
     return Landmarker(precise=False)
 
 
-class _Encoder:
-    """The model as the settings ask for it, and the face nets beside it."""
+class Engine:
+    """The model that the settings name, and the face nets beside it.
 
-    def __init__(self, settings: ExtractSettings, batch: int) -> None:
-        if batch < 1:
-            raise InputError("--batch: must be at least 1")
-        module = load(settings.model, part="encoder")
-        self.settings, self.batch = settings, batch
-        self.config = module.config
-        self.dim = self.config.width
+    Raises:
+        OpenMarlinError: there is no such model, or it cannot be run like this. Nothing has been
+            read or written by then.
+    """
+
+    def __init__(self, s: ExtractSettings) -> None:
+        claim_process()
+        module = load(s.model, part="encoder")
+        self.config, self.dim = module.config, module.config.width
         self.sha256 = weights_sha256(module)
-        engine = settings.precision, settings.backend
-        device = next(module.parameters()).device
-        choose(*engine, device)  # what cannot be is refused before anything is read
+        self.tokens = s.tokens
+        self.sampling = Sampling(
+            s.rate, s.stride, s.tail, s.faces, s.precropped, s.align, s.limit_seconds
+        )
+        self.sampling.windows(self.config.frames)  # what does not fit is refused here
+        choose(s.precision, s.backend, next(module.parameters()).device)
+        self.landmarker = None if s.precropped else _landmarker()
         starter = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        self._runner = starter.submit(EncoderRunner, module, *engine, shared=True)
+        self._runner = starter.submit(EncoderRunner, module, s.precision, s.backend, shared=True)
         starter.shutdown(wait=False)
-        self.landmarker = None if settings.precropped else _landmarker()
 
     @property
-    def run(self) -> EncoderRunner:
+    def runner(self) -> EncoderRunner:
         """Compiling it takes a second, in which the first video is being read already."""
         return self._runner.result()
 
-    def __call__(
-        self, pixels: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """uint8 (B, T, S, S, 3) -> embeddings (B, D), and tokens (B, N, D) when asked for."""
-        if self.settings.tokens:
-            return self.run(pixels, tokens=True)
-        return self.run(pixels), None
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """What decides the numbers of a run."""
-        return {**self.settings.model_dump(mode="json"), "model_sha256": self.sha256}
-
 
 @dataclass(slots=True)
-class _Open:
-    """A video that is being read: what is known of it so far."""
+class OpenVideo:
+    """A video that is being read: its rows, thumbs and tokens so far."""
 
-    rows: list[WindowRow] = field(default_factory=list)
+    windows: list[WindowRow] = field(default_factory=list)
     thumbs: ThumbKeeper = field(default_factory=ThumbKeeper)
     tokens: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
 
-class _Run:
-    """One sitting: reads what is not done yet, encodes in batches that mix videos, commits."""
+def _read_and_encode(
+    s: ExtractSettings,
+    manifest: Manifest,
+    engine: Engine,
+    finished: FinishedVideos,
+    failures: Failures,
+    *,
+    progress: bool,
+) -> dict[str, float]:
+    """One sitting: reads what is not done yet, encodes in batches that mix videos, commits.
 
-    def __init__(self, folder: RunFolder, encoder: _Encoder, bar: Progress) -> None:
-        self.folder, self.encoder, self.bar = folder, encoder, bar
-        self.open: dict[Path, _Open] = {}
-        self.windows, self.video_s, self.start = 0, 0.0, time.perf_counter()
-
-    def __call__(self, videos: Sequence[Path], workers: int) -> None:
-        todo = [video for video in videos if not self.folder.is_done(video)]
-        self.open = {video: _Open() for video in todo}
-        done = len(videos) - len(todo)
-        self.task = self.bar.add_task("extract", total=len(videos), completed=done, note="")
-        feed = read_videos(
-            todo,
-            self.encoder.settings,
-            self.encoder.landmarker,
-            size=self.encoder.config.image_size,
-            frames=self.encoder.config.frames,
-            workers=workers,
-            most=self.encoder.batch,
-        )
+    Returns:
+        Speed of this sitting; what an earlier one did is not counted.
+    """
+    todo = [row for row in manifest.rows if not finished.is_done(row)]
+    videos: defaultdict[str, OpenVideo] = defaultdict(OpenVideo)
+    speed = Speed()
+    feed = VideoFeed(
+        todo,
+        engine.sampling,
+        engine.landmarker,
+        size=engine.config.image_size,
+        frames=engine.config.frames,
+        workers=s.workers or min(os.cpu_count() or 1, MAX_WORKERS),
+        most=s.batch,
+    )
+    with job_progress("videos") as bar, feed:
+        bar.disable = bar.disable or not progress
+        n_rows = len(manifest.rows)
+        task = bar.add_task("extract", total=n_rows, completed=n_rows - len(todo), note="")
         for items in feed:
-            self.encode([(video, item) for video, item in items if isinstance(item, FaceClip)])
-            for video, item in items:
+            clips = [(videos[row.key], item) for row, item in items if isinstance(item, FaceClip)]
+            _encode(clips, engine)
+            speed.windows += len(clips)
+            for row, item in items:
                 if isinstance(item, VideoEnd):
-                    self.close(video, item)
+                    _close(row, item, videos.pop(row.key, OpenVideo()), finished, failures)
+                    speed.video_s += item.seconds
+                    bar.update(task, advance=1, note=speed.text())
+    return speed.record()
 
-    def encode(self, clips: Sequence[tuple[Path, FaceClip]]) -> None:
-        """Every clip becomes a row; those with a face go through the encoder as one batch."""
-        for video, clip in clips:
-            self.open[video].rows.append(clip.row)
-        self.windows += len(clips)
-        shown = [(video, clip, clip.pixels) for video, clip in clips if clip.pixels is not None]
-        if not shown:
-            return
-        embeddings, tokens = self.encoder(np.stack([pixels for _, _, pixels in shown]))
-        for i, (video, clip, pixels) in enumerate(shown):
-            state, row = self.open[video], clip.row
-            row.embedding, row.ok = embeddings[i], True
-            if tokens is not None:
-                state.tokens[f"{row.window}-{row.face}"] = tokens[i].astype(np.float16)
-            if state.thumbs.wants_next():
-                thumb = make_thumb(row.video, row.face, row.window, pixels, clip.points)
-                state.thumbs.keep(thumb)
 
-    def close(self, video: Path, end: VideoEnd) -> None:
-        """A video was read to its end, and all its clips are encoded: commit it."""
-        state = self.open.pop(video)
-        self.video_s += end.seconds
-        if end.error is None:
-            self.folder.commit(
-                video,
-                state.rows,
-                state.thumbs.thumbs,
-                state.tokens,
-                seconds=end.seconds,
-                problems=end.problems,
-            )
-        else:
-            self.folder.fail(video, end.error)
-        speed = self.throughput["times_real_time"]
-        note = f"{self.windows} windows, {speed:.1f}x real time"
-        self.bar.update(self.task, advance=1, note=note)
+def _encode(clips: Sequence[tuple[OpenVideo, FaceClip]], engine: Engine) -> None:
+    """Every clip becomes a row of its video; those with a face are encoded as one batch."""
+    for video, clip in clips:
+        video.windows.append(clip.row)
+    shown = [(video, clip, clip.pixels) for video, clip in clips if clip.pixels is not None]
+    if not shown:
+        return
+    batch = np.stack([pixels for _, _, pixels in shown])
+    tokens: NDArray[np.float32] | None = None
+    if engine.tokens:
+        embeddings, tokens = engine.runner(batch, tokens=True)
+    else:
+        embeddings = engine.runner(batch)
+    for i, (video, clip, pixels) in enumerate(shown):
+        row = clip.row
+        row.embedding, row.ok = embeddings[i], True
+        if tokens is not None:
+            video.tokens[f"{row.window}-{row.face}"] = tokens[i].astype(np.float16)
+        if video.thumbs.wants_next():
+            video.thumbs.keep(make_thumb(row.video, row.face, row.window, pixels, clip.points))
 
-    @property
-    def throughput(self) -> dict[str, float]:
-        """Of this sitting; a resumed run counts only what it did itself."""
-        wall_s = time.perf_counter() - self.start
+
+def _close(
+    row: Row, end: VideoEnd, video: OpenVideo, finished: FinishedVideos, failures: Failures
+) -> None:
+    """A video was read to its end, and all its clips are encoded: keep it, or list why not."""
+    if end.error is not None:
+        finished.discard(row)
+        failures.add(row.video, end.error)
+        return
+    record = Record(end.seconds, end.problems, end.notes, end.stamp)
+    finished.commit(row, video.windows, video.thumbs.thumbs, video.tokens, record)
+
+
+@dataclass(slots=True)
+class Speed:
+    """How much a sitting has done since it began."""
+
+    windows: int = 0
+    video_s: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    def record(self) -> dict[str, float]:
+        wall_s = time.perf_counter() - self.began
         return {
             "windows_per_s": self.windows / wall_s,
             "video_s": self.video_s,
@@ -282,12 +292,17 @@ class _Run:
             "times_real_time": self.video_s / wall_s,
         }
 
+    def text(self) -> str:
+        return f"{self.windows} windows, {self.record()['times_real_time']:.1f}x real time"
+
 
 def _meta(
+    s: ExtractSettings,
+    engine: Engine,
+    manifest: Manifest,
     features: Features,
-    encoder: _Encoder,
-    videos: Sequence[Path],
-    failures: dict[str, str],
+    records: Mapping[str, Record],
+    n_failures: int,
     throughput: dict[str, float],
 ) -> dict[str, Any]:
     """What meta.json holds (docs/features.md)."""
@@ -295,33 +310,35 @@ def _meta(
     faces = set(
         zip(*(features.table.column(n).to_pylist() for n in ("video", "face")), strict=True)
     )
-    config = encoder.config
+    config = engine.config
+    notes = {str(row.video): records[row.key].notes for row in manifest.rows if row.key in records}
     return {
         "model": {
             "name": config.name,
-            "sha256": encoder.sha256,
+            "sha256": engine.sha256,
             "trained": config.trained,
             "source": config.source,
             "licence": config.licence,
             "caution": caution(config),
         },
-        "settings": encoder.settings.model_dump(mode="json"),
-        "precision": encoder.run.precision,
-        "backend": encoder.run.backend,
-        "reason": encoder.run.reason,
+        "settings": s.recipe(free=False),
+        "precision": engine.runner.precision,
+        "backend": engine.runner.backend,
+        "reason": engine.runner.reason,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("openmarlin", "torch", "openvino", "av", "numpy")},
         },
         "counts": {
-            "videos": len(videos),
-            "videos_done": len(features.meta),
-            "failures": len(failures),
+            "videos": len(manifest.rows),
+            "videos_done": len(records),
+            "failures": n_failures,
             "faces": len({face for face in faces if face[1] >= 0}),
             "windows": len(features),
             "windows_without_face": int((~ok).sum()),
         },
         "throughput": throughput,
+        "notes": {video: told for video, told in notes.items() if told},
     }
 
 
@@ -332,6 +349,8 @@ def announce(result: Extraction, out: Path) -> None:
         console.print(f"Weights: {model['name']}, {model['licence']}.")
     if model["caution"]:
         console.print(f"[yellow]{escape(model['caution'])}[/]", soft_wrap=True)
+    for video, notes in result.meta["notes"].items():
+        console.print(f"[yellow]note[/] {escape(f'{video}: ' + '; '.join(notes))}", soft_wrap=True)
     for video, reason in result.failures.items():
         console.print(f"[red]failed[/] {escape(f'{video}: {reason}')}", soft_wrap=True)
     console.print(

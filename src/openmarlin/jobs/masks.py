@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.config import CLIP_FRAMES, ExtractSettings
-from openmarlin.data.clips import ClipReader, clip_labels, first_clips
+from openmarlin.config import CLIP_FRAMES
+from openmarlin.data.clips import ClipReader, Sampling, clip_labels, first_clips
 from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.masking import STRATEGIES, make_mask, n_visible
@@ -78,7 +78,7 @@ def masks(
 def _first_clip(video: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     """Crops (16, 224, 224, 3) of the first window with a face, and their cells."""
     landmarker = Landmarker()
-    reader = ClipReader(video, ExtractSettings(), landmarker, _CROP_PX)
+    reader = ClipReader(video, Sampling(), landmarker, _CROP_PX)
     (clip,) = first_clips(reader, 1)
     labels = clip_labels(clip, landmarker)
     assert clip.pixels is not None

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.markup import escape
-from rich.progress import Progress
 
-from openmarlin.config import CLIP_FRAMES, PrepareSettings
+from openmarlin.config import CLIP_FRAMES
 from openmarlin.console import console, job_progress
 from openmarlin.data.layouts import Source, list_sources
-from openmarlin.data.pool import WorkerDiedError, run_each
+from openmarlin.data.manifest import Manifest
+from openmarlin.data.pool import WorkerDiedError, check_main_guard, run_each
 from openmarlin.data.store import Store, StoreWriter
-from openmarlin.data.tracks import Made, make_tracks, source_key
+from openmarlin.data.store.index import check_columns
+from openmarlin.data.store.writer import STORE_FILES
+from openmarlin.data.tracks import TrackRules, VideoTracks, make_tracks
 from openmarlin.errors import InputError, OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import MeshParser
-from openmarlin.output import atomic
+from openmarlin.jobs.settings import PrepareSettings
+from openmarlin.output import FAILURES_FILE, Failures, OutputFolder
 from openmarlin.report.sheets import SheetClip, contact_sheet
+from openmarlin.settings import documented, read_settings
 
-FAILURES_FILE, SHEET_FILE = "failures.csv", "contact.png"
+SHEET_FILE = "contact.png"
 _SHEET_CLIPS = 24
 _RATE = 2
+_IN_STORE = ("size", "margin", "min_frames", "max_frames", "min_face_px", "limit_seconds")
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Preparation:
 
     Attributes:
         store: open, to read from.
-        videos: how many were asked for.
+        videos: how many there were.
         failures: {video: reason} of those that gave nothing, or could be read only in part.
         throughput: of this sitting: video_s, wall_s, times_real_time.
         read_ms: time to read a random clip of 16 frames and its cells, in one process.
@@ -50,20 +55,13 @@ class Preparation:
     read_ms: float
 
 
+@documented(PrepareSettings)
 def prepare(
     inputs: str | Path | Sequence[str | Path],
     *,
-    out: str | Path,
-    size: int = 224,
-    margin: int = 16,
-    min_frames: int = 32,
-    max_frames: int = 300,
-    min_face_px: float = 64,
-    limit_seconds: float | None = None,
-    workers: int | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
+    config: str | Path | None = None,
     progress: bool = False,
+    **settings: Any,
 ) -> Preparation:
     """Make a store of face crops and regions out of videos.
 
@@ -73,61 +71,85 @@ def prepare(
     Args:
         inputs: videos, folders, CSV tables with a `video` (and perhaps a `group`) column, roots of
             YouTube Faces.
-        out: the folder to write.
-        size: side of the crops as MARLIN frames a face, pixels.
-        margin: pixels of surroundings on every side, for augmentation.
-        min_frames: shorter tracks are left out.
-        max_frames: longer ones are cut after so many frames, as long as `min_frames` remain.
-        min_face_px: tracks whose MARLIN square is smaller in the video are left out.
-        limit_seconds: read at most so much of each video.
-        workers: processes; None for one a core.
-        resume: go on with an interrupted run in `out`, or add videos to a finished one.
-        overwrite: replace an earlier store in `out`.
+        config: a recipe, a YAML file of settings; arguments count more.
         progress: show a progress bar.
+        {settings}
 
     Raises:
         OpenMarlinError: the request cannot be carried out, or no video shows a face. Videos that
             fail do not raise: they are listed in `.failures` and failures.csv.
     """
-    settings = PrepareSettings.of(
-        size=size,
-        margin=margin,
-        min_frames=min_frames,
-        max_frames=max_frames,
-        min_face_px=min_face_px,
-        limit_seconds=limit_seconds,
+    s = read_settings(PrepareSettings, config, settings)
+    workers = s.workers or os.cpu_count() or 1
+    check_main_guard(workers)
+    sources = list_sources(inputs)
+    manifest = Manifest([source.row for source in sources])
+    check_columns(list(manifest.columns()))
+    with OutputFolder(
+        s.out,
+        verb="prepare",
+        settings=s,
+        files=[*STORE_FILES, SHEET_FILE],
+        resume=s.resume,
+        overwrite=s.overwrite,
+    ) as folder:
+        folder.begin()
+        info = {name: value for name, value in s.recipe().items() if name in _IN_STORE}
+        with StoreWriter(folder, size=s.size + 2 * s.margin, settings=info) as writer:
+            speed = _make_tracks(s, sources, writer, folder.failures, workers, progress=progress)
+            _in_order(folder.failures, sources)
+            if not writer.n_tracks:
+                raise InputError(
+                    f"{s.out}: none of {len(sources)} videos shows a face to keep; see "
+                    f"{FAILURES_FILE} there"
+                )
+            writer.close([source.row.key for source in sources], _columns(manifest))
+        store = Store(s.out)
+        picture_store(store, s.out / SHEET_FILE)
+        failures = folder.failures.as_dict()
+    return Preparation(store, len(sources), failures, speed.record(), read_ms(store))
+
+
+def _make_tracks(
+    s: PrepareSettings,
+    sources: Sequence[Source],
+    writer: StoreWriter,
+    failures: Failures,
+    workers: int,
+    *,
+    progress: bool,
+) -> Speed:
+    """One sitting: makes the tracks of every video that has none yet, and lists what fails."""
+    rules = TrackRules(
+        s.size, s.margin, s.min_frames, s.max_frames, s.min_face_px, s.sound, s.limit_seconds
     )
-    sources = list_sources([inputs] if isinstance(inputs, str | Path) else inputs)
-    with (
-        StoreWriter(
-            out,
-            size=settings.size + 2 * settings.margin,
-            settings=settings.model_dump(mode="json"),
-            resume=resume,
-            overwrite=overwrite,
-        ) as writer,
-        job_progress("videos") as bar,
-    ):
+    todo = []
+    for source in sources:
+        if _is_done(source, writer):
+            _list(source, writer.note(source.row.key)["reason"], failures)
+        else:
+            todo.append(Job(source, writer.part(source.row.key), source.row.stamp))
+    speed = Speed()
+    with job_progress("videos") as bar:
         bar.disable = bar.disable or not progress
-        run = _Run(sources, writer, settings, bar)
-        run(workers or os.cpu_count() or 1)
-        if not writer.n_tracks:
-            raise InputError(
-                f"{out}: none of {len(sources)} videos shows a face to keep; see {FAILURES_FILE} "
-                "there"
-            )
-        writer.close(order=[source_key(source) for source in sources])
-    store = Store(out)
-    picture_store(store, Path(out) / SHEET_FILE)
-    return Preparation(store, len(sources), run.failures, run.throughput, read_ms(store))
+        task = bar.add_task(
+            "prepare", total=len(sources), completed=len(sources) - len(todo), note=""
+        )
+        for job, outcome in run_each(partial(_make, rules=rules), todo, workers):
+            _take(job, outcome, writer, failures)
+            speed.video_s += outcome.seconds if isinstance(outcome, VideoTracks) else 0.0
+            note = f"{writer.n_tracks} tracks, {speed.record()['times_real_time']:.1f}x real time"
+            bar.update(task, advance=1, note=note)
+    return speed
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A video and the file for its tracks: what a process is given."""
+class Job:
+    """What a process is given: a video, the file for its tracks, and which file it was then."""
 
     source: Source
     part: Path
+    stamp: list[int] | None
 
 
 @cache
@@ -137,77 +159,69 @@ def _nets() -> tuple[Landmarker, MeshParser]:
     return landmarker, MeshParser(landmarker.nets)
 
 
-def _make(job: _Job, settings: PrepareSettings) -> Made:
-    return make_tracks(job.source, settings, *_nets(), job.part)
+def _make(job: Job, rules: TrackRules) -> VideoTracks:
+    return make_tracks(job.source, rules, *_nets(), job.part)
 
 
-class _Run:
-    """One sitting: makes the tracks of every video that has none yet, and lists what fails."""
+def _is_done(source: Source, writer: StoreWriter) -> bool:
+    """Whether a video is finished: read whole, from the file that is there now (or was there)."""
+    row = source.row
+    if row.key not in writer:
+        return False
+    note = writer.note(row.key)
+    return row.stamp is None or (row.stamp == note["stamp"] and note["whole"])
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        writer: StoreWriter,
-        settings: PrepareSettings,
-        bar: Progress,
-    ) -> None:
-        self.sources, self.writer, self.settings, self.bar = sources, writer, settings, bar
-        self.failures: dict[str, str] = {}
-        self.video_s, self.start = 0.0, time.perf_counter()
 
-    def __call__(self, workers: int) -> None:
-        todo = []
-        for source in self.sources:
-            key = source_key(source)
-            if key in self.writer:
-                self.note(source, self.writer.note(key)["reason"])
-            else:
-                todo.append(_Job(source, self.writer.part(key)))
-        done = len(self.sources) - len(todo)
-        task = self.bar.add_task("prepare", total=len(self.sources), completed=done, note="")
-        for job, outcome in run_each(partial(_make, settings=self.settings), todo, workers):
-            self.take(job.source, outcome)
-            speed = self.throughput["times_real_time"]
-            note = f"{self.writer.n_tracks} tracks, {speed:.1f}x real time"
-            self.bar.update(task, advance=1, note=note)
-        self.write_failures()
+def _take(
+    job: Job, outcome: VideoTracks | BaseException, writer: StoreWriter, failures: Failures
+) -> None:
+    """Commit the tracks of a video, or list why there are none."""
+    if isinstance(outcome, VideoTracks):
+        reason = _reason(outcome)
+        note = {"reason": reason, "stamp": job.stamp, "whole": not outcome.problems}
+        writer.commit(job.source.row.key, outcome.tracks, note)
+    elif isinstance(outcome, OpenMarlinError):
+        reason = str(outcome)
+    elif isinstance(outcome, WorkerDiedError):
+        reason = "the process that read it died: out of memory, or a fault in a codec"
+    else:
+        reason = f"internal error, please report it: {outcome!r}"
+    _list(job.source, reason, failures)
 
-    def take(self, source: Source, outcome: Made | BaseException) -> None:
-        """Commit the tracks of a video, or list why there are none."""
-        if isinstance(outcome, Made):
-            self.video_s += outcome.seconds
-            reason = _reason(outcome)
-            self.writer.commit(source_key(source), outcome.tracks, {"reason": reason})
-            self.note(source, reason)
-            return
-        if isinstance(outcome, OpenMarlinError):
-            reason = str(outcome).removeprefix(f"{source.path}: ")
-        elif isinstance(outcome, WorkerDiedError):
-            reason = "the process that read it died: out of memory, or a fault in a codec"
-        else:
-            reason = f"internal error, please report it: {outcome!r}"
-        self.note(source, reason)
-        self.write_failures()
 
-    def note(self, source: Source, reason: str) -> None:
-        if reason:
-            self.failures[str(source.path)] = " ".join(reason.split())
+def _list(source: Source, reason: str, failures: Failures) -> None:
+    if reason:
+        failures.add(source.row.video, reason)
 
-    def write_failures(self) -> None:
-        """failures.csv, in the order of the inputs."""
-        with (
-            atomic(self.writer.path / FAILURES_FILE) as part,
-            part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            rows = csv.writer(file)
-            rows.writerow(["video", "reason"])
-            videos = (str(source.path) for source in self.sources)
-            rows.writerows((v, self.failures[v]) for v in videos if v in self.failures)
 
-    @property
-    def throughput(self) -> dict[str, float]:
-        """Of this sitting; a resumed run counts only what it did itself."""
-        wall_s = time.perf_counter() - self.start
+def _in_order(failures: Failures, sources: Sequence[Source]) -> None:
+    """The order of the inputs, whichever process was first."""
+    reasons = failures.as_dict()
+    for video in dict.fromkeys(str(source.row.video) for source in sources):
+        if video in reasons:
+            failures.discard(video)
+            failures.add(video, reasons[video])
+
+
+def _columns(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """What the manifest says beside the group, by name and key of the row."""
+    keys = [row.key for row in manifest.rows]
+    return {
+        name: dict(zip(keys, values.to_pylist(), strict=True))
+        for name, values in manifest.columns().items()
+        if name != "group"  # a track has one
+    }
+
+
+@dataclass(slots=True)
+class Speed:
+    """How much a sitting has done since it began; what an earlier one did is not counted."""
+
+    video_s: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    def record(self) -> dict[str, float]:
+        wall_s = time.perf_counter() - self.began
         return {
             "video_s": self.video_s,
             "wall_s": wall_s,
@@ -215,12 +229,12 @@ class _Run:
         }
 
 
-def _reason(made: Made) -> str:
+def _reason(result: VideoTracks) -> str:
     """Why a video gave nothing, or was read in part only; empty when all is well."""
-    problems = f"partly read: {'; '.join(made.problems)}" if made.problems else ""
-    if made.tracks:
+    problems = f"partly read: {'; '.join(result.problems)}" if result.problems else ""
+    if result.tracks:
         return problems
-    dropped = ", ".join(f"{count} {why}" for why, count in made.dropped.items())
+    dropped = ", ".join(f"{count} {why}" for why, count in result.dropped.items())
     nothing = f"no face to keep ({dropped})" if dropped else "no face found"
     return f"{nothing}; {problems}" if problems else nothing
 

@@ -11,8 +11,7 @@ from typing import Any
 from rich.markup import escape
 
 from openmarlin.console import console
-from openmarlin.data.shards import INDEX_FILE, sha256_of
-from openmarlin.data.store import Store
+from openmarlin.data.store import INDEX_FILE, Store, sha256_of
 from openmarlin.errors import InputError, option
 from openmarlin.output import CONFIG_FILE, OutputFolder
 from openmarlin.pretraining.data import pretraining_data

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from openmarlin.config import DEFAULT_MODEL, ExtractSettings, ReconstructSettings
+from openmarlin.config import DEFAULT_MODEL, ReconstructSettings
 from openmarlin.console import console
-from openmarlin.data.clips import ClipReader, FaceClip, clip_labels, first_clips
+from openmarlin.data.clips import ClipReader, FaceClip, Sampling, clip_labels, first_clips
 from openmarlin.data.features import WindowRow
 from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
@@ -117,14 +117,14 @@ def reconstruct(
     config = autoencoder.config
     _mask(config, None, settings, 0)  # what is impossible shows before the video is read
     landmarker = Landmarker()
-    asked = ExtractSettings(precropped=precropped, stride=config.frames)
-    reader = ClipReader(Path(video), asked, landmarker, config.image_size, config.frames)
+    sampling = Sampling(precropped=precropped, stride=config.frames)
+    reader = ClipReader(Path(video), sampling, landmarker, config.image_size, config.frames)
     done = [
         _reconstruct(autoencoder, clip, clip_labels(clip, landmarker), settings)
         for clip in first_clips(reader, windows)
     ]
     errors = _record(Path(video), settings, autoencoder, done)
-    _write(folder, errors, done, reader.fps / asked.rate)
+    _write(folder, errors, done, reader.fps / sampling.rate)
     return Reconstructions(folder, errors)
 
 

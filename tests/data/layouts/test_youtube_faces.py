@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from openmarlin.config import PrepareSettings
-from openmarlin.data.layouts import Faces, VideoFile, list_sources, youtube_faces
+from openmarlin.data.layouts import Faces, list_sources, youtube_faces
 from openmarlin.errors import InputError, VideoError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.stream import FaceCrop
@@ -60,7 +59,7 @@ def labels(root: Path) -> Path:
 
 def read(root: Path, landmarker: Landmarker) -> tuple[Faces, list[tuple[int, list[FaceCrop]]]]:
     (source,) = list_sources([root])
-    with source.open(landmarker, PrepareSettings()) as faces:
+    with source.open(landmarker, size=224, margin=16, limit_s=None) as faces:
         return faces, [(tick, crops) for tick, _, crops in faces.ticks]
 
 
@@ -71,7 +70,7 @@ def test_listed_in_natural_order_by_subject(tmp_path: Path) -> None:
     for root in (tmp_path, frames):
         sources = list_sources([root])
         assert [s.name for s in sources] == ["Bo_9_2", "Bo_9_10", "Bo_10_0"]
-        assert [s.group for s in sources] == ["Bo_9", "Bo_9", "Bo_10"]
+        assert [s.row.group for s in sources] == ["Bo_9", "Bo_9", "Bo_10"]
 
 
 def test_boxes_choose_the_face(root: Path, landmarker: Landmarker) -> None:
@@ -154,11 +153,11 @@ def test_other_inputs_are_video_files(tmp_path: Path, clips: Path) -> None:
     first, second = clips / "signer_yes.mkv", clips / "signer_book.mkv"
     table.write_text(f"video,group\n{first},anna\n{second},\ngone.mp4,bo\n")
     sources = list_sources([table, first, clips / "two_people.mp4"])
-    assert sources == [
-        VideoFile(first, "anna"),
-        VideoFile(second, str(second)),
-        VideoFile(tmp_path / "gone.mp4", "bo"),
-        VideoFile(clips / "two_people.mp4", str(clips / "two_people.mp4")),
+    assert [(source.row.video, source.row.group) for source in sources] == [
+        (first, "anna"),
+        (second, ""),
+        (tmp_path / "gone.mp4", "bo"),
+        (clips / "two_people.mp4", ""),
     ]
     for inputs in ([], [tmp_path / "nothing"]):
         with pytest.raises(InputError):

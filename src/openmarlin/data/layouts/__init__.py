@@ -1,51 +1,36 @@
 """Data sets as they lie on disk; each turns into a list of sources, one a video.
 
-What is not a known layout is a list of video files, as `data.inputs` understands it.
+What is not a known layout is a list of video files, as `data.manifest` understands it.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from openmarlin.data.inputs import list_videos
 from openmarlin.data.layouts import youtube_faces
 from openmarlin.data.layouts.source import Faces, Source, VideoFile
+from openmarlin.data.manifest import as_inputs, existing, expand, unique
 
 __all__ = ["Faces", "Source", "VideoFile", "list_sources"]
 
 
-def list_sources(inputs: Sequence[str | Path]) -> list[Source]:
+def list_sources(inputs: Any) -> list[Source]:
     """Expand inputs into sources, each once, in order.
 
     Args:
-        inputs: roots of YouTube Faces, or anything `list_videos` takes. A column `group` of a CSV
-            says whom a video shows; otherwise every video is a group of its own.
+        inputs: a path or several: roots of YouTube Faces, or anything `read_manifest` takes.
 
     Raises:
-        InputError: see `list_videos`.
+        InputError: see `read_manifest`.
     """
-    sources: dict[Path, Source] = {}
-    for item in map(Path, inputs) if inputs else list_videos(inputs):
-        found: Sequence[Source]
-        if youtube_faces.is_root(item):
-            found = youtube_faces.list_videos(item)
+    sources: dict[str, Source] = {}
+    rows = []
+    for item in as_inputs(inputs):
+        path = existing(item)
+        if youtube_faces.is_root(path):
+            folders = youtube_faces.list_videos(path)
+            sources |= {folder.row.key: folder for folder in folders}
+            rows += [folder.row for folder in folders]
         else:
-            groups = _groups(item)
-            found = [VideoFile(v, groups.get(str(v)) or str(v)) for v in list_videos([item])]
-        for source in found:
-            sources.setdefault(source.path.resolve(), source)
-    return list(sources.values())
-
-
-def _groups(item: Path) -> dict[str, str]:
-    """Group of each video of a CSV that has a column for it."""
-    if item.suffix.lower() != ".csv" or not item.is_file():
-        return {}
-    try:
-        with item.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("group") and row.get("video")]
-    except (UnicodeDecodeError, csv.Error):
-        return {}  # `list_videos` says what is wrong with it
-    return {str(item.parent / row["video"].strip()): row["group"].strip() for row in rows}
+            rows += expand(item)
+    return [sources.get(row.key, VideoFile(row)) for row in unique(rows)]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import takewhile
-from pathlib import Path
 from typing import Protocol
 
-from openmarlin.config import PrepareSettings
+from openmarlin.data.manifest import Row
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.stream import FaceCrop, face_stream
 from openmarlin.video.reader import VideoReader
@@ -36,8 +33,9 @@ class Source(Protocol):
     """One video of a data set. Sources travel to other processes: they hold no open file."""
 
     @property
-    def path(self) -> Path:
-        """The file or folder."""
+    def row(self) -> Row:
+        """The file or folder, whom it shows (sources of one group belong on the same side of a
+        split), and what else is known."""
         ...
 
     @property
@@ -45,15 +43,10 @@ class Source(Protocol):
         """A short name, not always unique."""
         ...
 
-    @property
-    def group(self) -> str:
-        """Whom it shows: sources of one group belong on the same side of a split."""
-        ...
-
     def open(
-        self, landmarker: Landmarker, settings: PrepareSettings
+        self, landmarker: Landmarker, *, size: int, margin: int, limit_s: float | None
     ) -> AbstractContextManager[Faces]:
-        """Read the video (as far as `limit_seconds`) and follow its faces, see `face_stream`.
+        """Read the video (at most `limit_s` of it) and follow its faces, see `face_stream`.
 
         Raises:
             VideoError: it cannot be read, here or while the ticks are taken.
@@ -65,19 +58,19 @@ class Source(Protocol):
 class VideoFile:
     """A video file: all faces in it are found and followed."""
 
-    path: Path
-    group: str
+    row: Row
 
     @property
     def name(self) -> str:
-        return self.path.stem
+        return self.row.video.stem
 
     @contextmanager
-    def open(self, landmarker: Landmarker, settings: PrepareSettings) -> Iterator[Faces]:
+    def open(
+        self, landmarker: Landmarker, *, size: int, margin: int, limit_s: float | None
+    ) -> Iterator[Faces]:
         """See `Source.open`."""
-        size, margin, end = settings.size, settings.margin, settings.limit_seconds or math.inf
-        with VideoReader(self.path) as reader:
+        with VideoReader(self.row.video) as reader:
             fps = reader.info.fps
-            frames = takewhile(lambda shown: shown[0] < end * fps, ticks(reader, fps))
+            frames = ticks(self.row.frames(reader, limit_s), fps)
             faces = face_stream(frames, landmarker, size=size, margin=margin, fps=fps)
             yield Faces(fps, faces, lambda: reader.problems)

@@ -21,9 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.config import PrepareSettings
-from openmarlin.data.inputs import natural_key
 from openmarlin.data.layouts.source import Faces
+from openmarlin.data.manifest import Row, natural_key
 from openmarlin.errors import InputError, VideoError
 from openmarlin.face.crop import crop, marlin_square, to_crop
 from openmarlin.face.landmarker import Face, Landmarker
@@ -56,7 +55,7 @@ def list_videos(root: Path) -> list[FrameFolder]:
     """
     frames = root if root.name == FRAMES_FOLDER else root / FRAMES_FOLDER
     videos = [
-        FrameFolder(video, subject.name, frames / f"{subject.name}{LABELS_SUFFIX}")
+        FrameFolder(Row(video, group=subject.name), frames / f"{subject.name}{LABELS_SUFFIX}")
         for subject in sorted(filter(Path.is_dir, frames.iterdir()), key=natural_key)
         for video in sorted(filter(Path.is_dir, subject.iterdir()), key=natural_key)
     ]
@@ -93,24 +92,25 @@ def read_labels(file: Path, video: str) -> dict[str, Floats]:
 class FrameFolder:
     """A video of the data set: a folder of frames."""
 
-    path: Path
-    group: str
-    labels: Path
+    row: Row
+    boxes: Path
 
     @property
     def name(self) -> str:
-        return f"{self.group}_{self.path.name}"
+        return f"{self.row.group}_{self.row.video.name}"
 
     @contextmanager
-    def open(self, landmarker: Landmarker, settings: PrepareSettings) -> Iterator[Faces]:
+    def open(
+        self, landmarker: Landmarker, *, size: int, margin: int, limit_s: float | None
+    ) -> Iterator[Faces]:
         """See `data.layouts.source.Source.open`."""
-        size, margin = settings.size, settings.margin
-        files = sorted(self.path.glob("*.jpg"), key=natural_key)
-        if settings.limit_seconds:
-            files = files[: math.ceil(settings.limit_seconds * FPS)]
+        folder = self.row.video
+        files = sorted(folder.glob("*.jpg"), key=natural_key)
+        if limit_s is not None:
+            files = files[: math.ceil(limit_s * FPS)]
         if not files:
-            raise VideoError(f"{self.path}: no frames (*.jpg) in this folder")
-        boxes = read_labels(self.labels, self.path.name) if self.labels.is_file() else {}
+            raise VideoError(f"{folder}: no frames (*.jpg) in this folder")
+        boxes = read_labels(self.boxes, folder.name) if self.boxes.is_file() else {}
         bad: list[str] = []
         if boxes:
             labelled = [file for file in files if file.name in boxes]
@@ -167,12 +167,12 @@ def _look(
     batch: list[tuple[Path, int, NDArray[np.uint8]]] = []
 
     def flush() -> None:
-        known = [boxes[file.name] for file, _, _ in batch]
-        corners = [np.concatenate([b[:2] - b[2:] / 2, b[:2] + b[2:] / 2]) for b in known]
-        wanted = [[corner.astype(np.float32)] for corner in corners]
-        found = landmarker.follow([image for _, _, image in batch], wanted)
+        labels = [boxes[file.name] for file, _, _ in batch]
+        corners = [np.concatenate([b[:2] - b[2:] / 2, b[:2] + b[2:] / 2]) for b in labels]
+        places = [[corner.astype(np.float32)] for corner in corners]
+        faces = landmarker.follow([image for _, _, image in batch], places)
         for (file, tick, _), (cx, cy, width, height), (face,) in zip(
-            batch, known, found, strict=True
+            batch, labels, faces, strict=True
         ):
             side = math.log(_BOX_SIDE * max(width, height))
             square = np.array([cx, cy + _BOX_DROP * height, side, 0.0])

@@ -12,11 +12,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from openmarlin.data.shards import INDEX_FILE, TRACKS_FILE, Index, Shard, Track, write_index
 from openmarlin.data.store import Store, StoreWriter
+from openmarlin.data.store.index import INDEX_FILE, TRACKS_FILE, Index, Shard, Track, write_index
 from openmarlin.errors import InputError
 
 SIZE = 64
@@ -123,7 +124,7 @@ def _index_cut(store: Path) -> None:
 
 def _index_of_the_future(store: Path) -> None:
     head = json.loads((store / INDEX_FILE).read_text())
-    (store / INDEX_FILE).write_text(json.dumps({**head, "version": 2}))
+    (store / INDEX_FILE).write_text(json.dumps({**head, "version": 3}))
 
 
 def _index_lacks_a_key(store: Path) -> None:
@@ -163,7 +164,7 @@ def _shard_cut(store: Path) -> None:
         (_no_store, "no store"),
         (_not_finished, "not finished yet.* --resume"),
         (_index_cut, "index.json: damaged"),
-        (_index_of_the_future, "version 2"),
+        (_index_of_the_future, "version 3"),
         (_index_lacks_a_key, "index.json: damaged .*shards"),
         (_other_tracks, "tracks.parquet: does not agree with index.json"),
         (_no_tracks, "tracks.parquet"),
@@ -211,3 +212,33 @@ def test_damage_met_while_reading_names_the_shard(tmp_path: Path, position: int)
     (tmp_path / "s" / "shard-00002.bin").write_bytes(b"")
     with pytest.raises(InputError, match=r"shard-00002.bin: damaged"):
         store.read(2, range(40))
+
+
+def _with_sound(path: Path, sound: np.ndarray | None) -> Store:
+    images, cells = np.zeros((4, 16, 16, 3), np.uint8), np.zeros((4, 2, 2), np.uint16)
+    with StoreWriter(path, size=16) as writer:
+        writer.add("silent", images, cells)
+        writer.add("loud", images, cells, sound=sound)
+    return Store(path)
+
+
+def test_sound_of_a_track_comes_back_and_makes_the_store_version_two(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).integers(-(2**15), 2**15, 2560).astype(np.int16)
+    store = _with_sound(tmp_path / "s", sound)
+    assert store.sound(0) is None
+    np.testing.assert_array_equal(store.sound(1), sound)
+    assert store.read(1, [0, 3])[0].shape == (2, 16, 16, 3)
+    assert store.verify() == []
+    assert json.loads((tmp_path / "s" / INDEX_FILE).read_text())["version"] == 2
+    shard = tmp_path / "s" / "shard-00000.bin"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=r"shard-00000\.bin"):
+        store.sound(1)
+
+
+def test_without_sound_a_store_is_as_older_ones_were(tmp_path: Path) -> None:
+    _with_sound(tmp_path / "s", None)
+    assert json.loads((tmp_path / "s" / INDEX_FILE).read_text())["version"] == 1
+    columns = pq.read_schema(tmp_path / "s" / TRACKS_FILE).names
+    names = "name video group n_frames fps start_s face_px seen shard offset n_bytes"
+    assert columns == names.split()

@@ -1,13 +1,4 @@
-"""The store: face crops and their regions on disk, for training to read at random.
-
-    with StoreWriter("faces", size=256) as writer:
-        writer.add("anna-1", images, cells, fps=25.0)
-    store = Store("faces")
-    images, cells = store.read(0, range(0, 32, 2))  # uint8 (16, S, S, 3), uint16 (16, S/8, S/8)
-
-Reading keeps no file open and changes nothing in the object, so one store serves any number of
-threads and of processes, forked or spawned.
-"""
+"""Reading a store at random."""
 
 from __future__ import annotations
 
@@ -20,26 +11,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.shards import (
-    FRAME,
-    INDEX_FILE,
-    Shard,
-    Track,
-    decode_frame,
-    read_index,
-    sha256_of,
-)
-from openmarlin.data.store_writer import StoreWriter
+from openmarlin.data.store.index import INDEX_FILE, Shard, Track, read_index, sha256_of
+from openmarlin.data.store.shards import FRAME, decode_frame, decode_sound
 from openmarlin.errors import InputError
 from openmarlin.regions import CELL_PX
-
-__all__ = ["Store", "StoreWriter", "Track"]
 
 _HEAL = "copy it again, or leave it out with damaged=skip"
 
 
 class Store:
     """Opens a store.
+
+    Reading keeps no file open and changes nothing in the object, so one store serves any number of
+    threads and of processes, forked or spawned.
 
     Args:
         path: the folder that `prepare` or a `StoreWriter` made.
@@ -50,6 +34,7 @@ class Store:
     Attributes:
         size: side of the crops, pixels.
         tracks: what can be read.
+        columns: what the table of videos said of each track, by name: split, labels.
         info: how the store was made.
         problems: shards that are left out, a line each.
 
@@ -69,7 +54,9 @@ class Store:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
             raise InputError(f"{next(iter(bad.values()))}{more}; {_HEAL}")
         self.problems = list(bad.values())
-        self.tracks = [track for track in index.tracks if track.shard not in bad]
+        kept = [i for i, track in enumerate(index.tracks) if track.shard not in bad]
+        self.tracks = [index.tracks[i] for i in kept]
+        self.columns = {n: [values[i] for i in kept] for n, values in index.columns.items()}
         if not self.tracks:
             raise InputError(f"{path}: all shards are damaged, first {self.problems[0]}; {_HEAL}")
         self._check_places()
@@ -96,18 +83,43 @@ class Store:
             InputError: the shard is damaged there.
         """
         track = self.tracks[track_index]
-        wanted = np.asarray(frames, np.int64)
-        if not len(wanted) or wanted.min() < 0 or wanted.max() >= track.n_frames:
+        numbers = np.asarray(frames, np.int64)
+        if not len(numbers) or numbers.min() < 0 or numbers.max() >= track.n_frames:
             raise IndexError(f"{track.name}: frames {frames} of {track.n_frames}")
         side = self.size // CELL_PX
-        images = np.empty((len(wanted), self.size, self.size, 3), np.uint8)
-        cells = np.empty((len(wanted), side, side), np.uint16)
-        table, starts, data = self._bytes(track, int(wanted.min()), int(wanted.max()) + 1)
-        for i, frame in enumerate(wanted):
+        images = np.empty((len(numbers), self.size, self.size, 3), np.uint8)
+        cells = np.empty((len(numbers), side, side), np.uint16)
+        table, starts, data = self._bytes(track, int(numbers.min()), int(numbers.max()) + 1)
+        for i, frame in enumerate(numbers):
             begin, end = starts[frame], starts[frame + 1]
             if not decode_frame(data[begin:end], table[frame], images[i], cells[i]):
                 raise self._broken(track, f"frame {frame} of {track.name} is not as it was written")
         return images, cells
+
+    def sound(self, track_index: int) -> NDArray[np.int16] | None:
+        """The sound of a track, from the first frame to the end of the last.
+
+        Args:
+            track_index: position in `tracks`.
+
+        Returns:
+            int16 (n,), 16 kHz mono, zeros where the video has none; None if none was kept.
+
+        Raises:
+            InputError: the shard is damaged there.
+        """
+        track = self.tracks[track_index]
+        if not track.sound_bytes:
+            return None
+        try:
+            with (self.path / self._shards[track.shard].file).open("rb", buffering=0) as file:
+                file.seek(track.offset + track.n_bytes - track.sound_bytes)
+                samples = decode_sound(file.read(track.sound_bytes))
+        except OSError as error:
+            raise self._broken(track, error.strerror or str(error)) from None
+        if samples is None:
+            raise self._broken(track, f"the sound of {track.name} is not as it was written")
+        return samples
 
     def verify(self) -> list[str]:
         """Read everything and compare checksums: a line for every shard that is damaged."""
@@ -135,7 +147,8 @@ class Store:
                 table = np.frombuffer(raw, FRAME, len(raw) // FRAME.itemsize)
                 sizes = table["jpeg"].astype(np.int64) + table["cells"]
                 starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-                if len(table) < track.n_frames or len(raw) + starts[-1] != track.n_bytes:
+                n_bytes = len(raw) + starts[-1] + track.sound_bytes
+                if len(table) < track.n_frames or n_bytes != track.n_bytes:
                     raise self._broken(track, f"the table of {track.name} is not as it was written")
                 file.seek(starts[first], os.SEEK_CUR)
                 data = file.read(starts[stop] - starts[first])
@@ -151,8 +164,8 @@ class Store:
     def _damaged(self, *, thorough: bool) -> dict[int, str]:
         """Shard number -> what is wrong with it."""
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            told = pool.map(lambda shard: self._fault(shard, thorough), self._shards)
-            return {number: fault for number, fault in enumerate(told) if fault}
+            faults = pool.map(lambda shard: self._fault(shard, thorough), self._shards)
+            return {number: fault for number, fault in enumerate(faults) if fault}
 
     def _fault(self, shard: Shard, thorough: bool) -> str | None:
         file = self.path / shard.file
@@ -169,8 +182,8 @@ class Store:
     def _check_places(self) -> None:
         """Every track must lie within its shard."""
         for track in self.tracks:
-            known = track.shard < len(self._shards)
-            if not known or track.offset + track.n_bytes > self._shards[track.shard].n_bytes:
+            there = track.shard < len(self._shards)
+            if not there or track.offset + track.n_bytes > self._shards[track.shard].n_bytes:
                 raise InputError(
                     f"{self.path}: index and shards disagree ({track.name} lies outside shard "
                     f"{track.shard}); copy the store again"

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmarlin.data.shards import INDEX_FILE, PARTS, Track, TrackBytes
+from openmarlin.data.manifest import key_of
 from openmarlin.data.store import Store, StoreWriter
-from openmarlin.data.store_writer import JOURNAL_FILE, key_of
+from openmarlin.data.store.index import INDEX_FILE, PARTS, Track
+from openmarlin.data.store.shards import TrackBytes
+from openmarlin.data.store.writer import JOURNAL_FILE
 from openmarlin.errors import InputError
 
 SIZE = 16
@@ -48,7 +50,9 @@ def write_all(path: Path, keys: list[str], *, resume: bool = False) -> None:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in path.iterdir() if file.name != JOURNAL_FILE}
+    """What a reader of the store sees."""
+    files = [path / name for name in (INDEX_FILE, "tracks.parquet")] + sorted(path.glob("shard-*"))
+    return {file.name: file.read_bytes() for file in files if file.exists()}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ _DIE = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-import openmarlin.data.store_writer as module
+import openmarlin.data.store.journal as module
 from test_store_writer import KEYS, write_all
 
 calls = 0
@@ -99,12 +103,12 @@ def _run_until_killed(path: Path, when: int, *, resume: bool) -> int:
     return subprocess.run([sys.executable, "-c", script], check=False).returncode
 
 
-@pytest.mark.parametrize("when", [1, 3, 8, 10, 12, 13, 16, 20, 24])
+@pytest.mark.parametrize("when", [2, 6, 10, 14, 20, 24, 27, 30, 33])
 def test_killed_at_any_step_and_gone_on_with(
     tmp_path: Path, expected: dict[str, bytes], when: int
 ) -> None:
     assert _run_until_killed(tmp_path / "s", when, resume=False) == -signal.SIGKILL
-    write_all(tmp_path / "s", KEYS, resume=(tmp_path / "s" / JOURNAL_FILE).exists())
+    write_all(tmp_path / "s", KEYS, resume=True)
     assert contents(tmp_path / "s") == expected
 
 
@@ -113,12 +117,12 @@ def test_torn_line_of_the_journal_is_cut_off(tmp_path: Path, expected: dict[str,
     writer = StoreWriter(path, size=SIZE, shard_bytes=4_000)
     for key in KEYS[:3]:
         write_part(writer, key)
-    writer._journal.close()
+    del writer  # the process is gone
     journal = path / JOURNAL_FILE
     journal.write_bytes(journal.read_bytes()[:-7])  # the line of the third video
     again = StoreWriter(path, size=SIZE, shard_bytes=4_000, resume=True)
     assert [key in again for key in KEYS] == [True, True, *[False] * 4]
-    again._journal.close()
+    del again
     write_all(path, KEYS, resume=True)
     assert contents(path) == expected
 
@@ -159,7 +163,7 @@ def test_add_by_key(tmp_path: Path) -> None:
 
 
 def _foreign(path: Path) -> None:
-    (path / JOURNAL_FILE).unlink()
+    (path / "environment.json").unlink()
 
 
 def _damaged_journal(path: Path) -> None:
@@ -169,12 +173,12 @@ def _damaged_journal(path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "options", "told"),
     [
-        (None, {}, "not empty; add --resume .*--overwrite"),
+        (None, {}, "resume=.*overwrite="),
         (None, {"resume": True, "size": 32}, "crop_px was 16, is 32"),
         (None, {"resume": True, "settings": {"rate": 2}}, "rate was None, is 2"),
         (None, {"size": 20}, "multiple of 8"),
-        (_foreign, {"overwrite": True}, "not made by openmarlin"),
-        (_foreign, {"resume": True}, "no earlier run to resume"),
+        (_foreign, {"overwrite": True}, "not made by"),
+        (_foreign, {"resume": True}, "not made by"),
         (_damaged_journal, {"resume": True}, "not readable; start anew"),
     ],
 )
@@ -192,12 +196,10 @@ def test_refusals(
     assert contents(path) == before
 
 
-def test_refuses_a_file_and_resuming_nothing(tmp_path: Path) -> None:
+def test_refuses_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is a file"):
         StoreWriter(tmp_path / "file", size=SIZE)
-    with pytest.raises(InputError, match="no earlier run"):
-        StoreWriter(tmp_path / "new", size=SIZE, resume=True)
 
 
 def test_overwrite_removes_only_its_own(tmp_path: Path) -> None:
@@ -220,3 +222,38 @@ def test_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="No space left on device; make room"):
         writer.commit("a", [])
+
+
+def test_a_video_that_was_read_again_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    write_all(path, KEYS[:2])
+    with StoreWriter(path, size=SIZE, resume=True) as writer:
+        data = TrackBytes()
+        data.add(np.full((SIZE, SIZE, 3), 7, np.uint8), np.full((2, 2), 7, np.uint16))
+        writer.part(KEYS[0]).write_bytes(data.take())
+        n_bytes = writer.part(KEYS[0]).stat().st_size
+        writer.commit(KEYS[0], [Track("new", KEYS[0], "", 1, 25.0, n_bytes=n_bytes)])
+        write_part(writer, KEYS[1])  # nothing new in this one
+        assert not writer.part(KEYS[1]).exists()
+        writer.close(KEYS[:2])
+    store = Store(path)
+    assert [t.name for t in store.tracks] == [f"{KEYS[1]}/0", f"{KEYS[1]}/1", "new"]
+    assert store.read(0, [0])[1][0, 0, 0] == 16
+    assert store.read(2, [0])[1][0, 0, 0] == 7
+    assert store.verify() == []
+
+
+def test_columns_of_the_manifest_stay_with_their_tracks(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with StoreWriter(path, size=SIZE) as writer:
+        for key in KEYS[:2]:
+            write_part(writer, key)
+        writer.close(KEYS[:2], {"smile": {KEYS[0]: 1, KEYS[1]: 0}})
+    assert Store(path).columns == {"smile": [1, 1, 0, 0]}
+    with StoreWriter(path, size=SIZE, resume=True) as writer:
+        write_part(writer, KEYS[3])
+        writer.close(KEYS, {"split": {KEYS[3]: "val"}})
+    store = Store(path)
+    assert store.columns["split"] == ["", "", "", "", "val", "val"]
+    assert store.columns["smile"][:4] == [1, 1, 0, 0]
+    assert np.isnan(store.columns["smile"][4:]).all()

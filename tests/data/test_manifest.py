@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from openmarlin.data.inputs import list_videos, natural_key
+
 from openmarlin.errors import InputError
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openmarlin.data.run_folder import FAILURES_FILE, PARTS, TOKENS, RunFolder
 from safetensors.numpy import load_file
 
 from openmarlin.data.features import WindowRow
-from openmarlin.data.run_folder import FAILURES_FILE, PARTS, TOKENS, RunFolder
 from openmarlin.errors import InputError
 
 SETTINGS = {"rate": 2, "faces": "largest"}

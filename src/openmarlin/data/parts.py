@@ -1,0 +1,127 @@
+"""Finished videos of `extract`, one part each, so that a long run can be killed and resumed.
+
+DIR/parts/KEY.parquet    the rows of a video (that the file is there means: done), and a `Record`
+DIR/parts/KEY.npz        thumbs of the video for the report
+DIR/tokens/NAME-KEY.safetensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from openmarlin.data.features import Features, WindowRow, add_columns, rows_to_table
+from openmarlin.data.manifest import Manifest, Row, display
+from openmarlin.data.thumbs import WindowThumb, load_thumbs, save_thumbs
+from openmarlin.output import atomic
+
+PARTS, TOKENS = "parts", "tokens"
+_SHOWN_VIDEOS = 48  # whose thumbs are read for a report, or some more
+
+
+@dataclass(slots=True)
+class Record:
+    """How a video was read.
+
+    Attributes:
+        seconds: how much of it.
+        problems: what was damaged.
+        notes: what was unusual and lost nothing.
+        stamp: size and modification time of the file (`Row.stamp`).
+    """
+
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    stamp: list[int] | None = None
+
+
+class FinishedVideos:
+    """The parts in a folder.
+
+    Args:
+        path: the folder of the run.
+        dim: width of the embeddings.
+    """
+
+    def __init__(self, path: Path, dim: int) -> None:
+        self.path, self.dim = path, dim
+        for unfinished in (path / PARTS).glob(".*.part"):  # of a process that was killed
+            unfinished.unlink()
+
+    def is_done(self, row: Row) -> bool:
+        """Whether a row is finished: read whole, from the file that is there now.
+
+        What could be read only in part is tried again. A file that is gone changes nothing.
+        """
+        if not self._part(row).is_file():
+            return False
+        if row.stamp is None:
+            return True
+        record = Record(**Features.load(self._part(row)).meta)
+        return not record.problems and row.stamp == record.stamp
+
+    def commit(
+        self,
+        row: Row,
+        windows: Sequence[WindowRow],
+        thumbs: Sequence[WindowThumb],
+        tokens: Mapping[str, NDArray[np.float16]],
+        record: Record,
+    ) -> None:
+        """Keep a finished video. The part is written last: once it is there, all of it is.
+
+        Args:
+            row: which one.
+            windows: its rows of the table, embeddings included.
+            thumbs: what a report shows of it.
+            tokens: float16 (N, D) by "window-face"; empty where nobody wants them.
+            record: how it was read.
+        """
+        if tokens:
+            with atomic(self.path / TOKENS / f"{row.video.stem}-{row.key}.safetensors") as part:
+                part.write_bytes(save(dict(tokens), {"video": display(row.video)}))
+        save_thumbs(self._part(row).with_suffix(".npz"), thumbs)
+        Features(rows_to_table(windows, self.dim), asdict(record)).save(self._part(row))
+
+    def discard(self, row: Row) -> None:
+        """Forget what an earlier file gave that is another now, and cannot be read."""
+        self._part(row).unlink(missing_ok=True)
+
+    def merge(self, manifest: Manifest) -> tuple[Features, dict[str, Record], list[WindowThumb]]:
+        """All parts in the order of the rows, with the columns of the manifest.
+
+        Returns:
+            The table, how each video was read (by the key of its row), and thumbs of some videos,
+            spread over all.
+        """
+        places = [i for i, row in enumerate(manifest.rows) if self._part(row).is_file()]
+        rows = [manifest.rows[i] for i in places]
+        parts = [Features.load(self._part(row)) for row in rows]
+        tables = [_named(part.table, row) for part, row in zip(parts, rows, strict=True)]
+        table = pa.concat_tables(tables or [rows_to_table([], self.dim)])
+        of_row = np.repeat(np.array(places, np.int64), [len(part) for part in tables])
+        columns = {name: values.take(of_row) for name, values in manifest.columns().items()}
+        records = [Record(**part.meta) for part in parts]
+        thumbs = []
+        for row in rows[:: max(1, len(rows) // _SHOWN_VIDEOS)]:
+            for thumb in load_thumbs(self._part(row).with_suffix(".npz")):
+                thumb.video = display(row.video)
+                thumbs.append(thumb)
+        by_row = {row.key: record for row, record in zip(rows, records, strict=True)}
+        return Features(add_columns(table, columns)), by_row, thumbs
+
+    def _part(self, row: Row) -> Path:
+        return self.path / PARTS / f"{row.key}.parquet"
+
+
+def _named(table: pa.Table, row: Row) -> pa.Table:
+    """The rows of a part under the name that the video has in this run."""
+    names = pa.repeat(pa.scalar(display(row.video)), len(table))
+    return table.set_column(0, table.schema.field("video"), names)
