@@ -59,6 +59,7 @@ def write_video(
     audio: Literal["first", "last"] | None = None,
     interlaced: bool = False,
     color: tuple[int, int] | None = None,
+    pixel_aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
     container_format: str | None = None,
     container_options: dict[str, str] | None = None,
@@ -76,6 +77,7 @@ def write_video(
         interlaced: code fields and flag the frames so (libx264, mpeg2video).
         color: matrix and range to convert with and to tag, FFmpeg's numbers
             (matrix 1 BT.709, 5 BT.601; range 1 limited, 2 full).
+        pixel_aspect: width over height of a pixel, as the codec states it.
         options: options of the encoder.
         container_options: options of the container, for example {"movflags": "faststart"}.
     """
@@ -98,6 +100,8 @@ def write_video(
         stream.codec_context.time_base = Fraction(1, 90000) if times is not None else 1 / rate
         if color is not None:
             stream.codec_context.colorspace, stream.codec_context.color_range = color
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation or mirror:
             stream.set_display_rotation(rotation, hflip=mirror)
         if tone is not None:

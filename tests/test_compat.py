@@ -187,7 +187,7 @@ def test_clean_cache_tells_what_it_freed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cleaned = []
-    monkeypatch.setattr(compat.hub, "clean_cache", lambda r: cleaned.append(r.name) or 1_000_000)
+    monkeypatch.setattr(compat, "clean_cache", lambda r: cleaned.append(r.name) or 1_000_000)
     Marlin.clean_cache()
     assert "3 MB" in capsys.readouterr().err
     Marlin.clean_cache(verbose=False)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmarlin.errors import InputError
-from openmarlin.masking import STRATEGIES, make_mask, make_masks, n_visible
+from openmarlin.masking import STRATEGIES, make_mask, n_visible
 from openmarlin.regions import CLASSES, COMPONENTS, REGIONS, pool_cells, region_bits, to_cells
 
 GRIDS = {
@@ -366,16 +366,6 @@ def test_regions_and_strategy_combine() -> None:
     mask = make_mask("tube", cells, rng=rng_of(0), regions=["hair"]).reshape(8, 196)
     steps_seen = (~mask).sum(axis=0)
     assert sorted(steps_seen[steps_seen > 0].tolist()) == [4] + [8] * 19
-
-
-def test_batch_is_one_clip_after_the_other() -> None:
-    clips = [to_cells(blobs(seed)) for seed in range(3)]
-    batch = make_masks("fasking", clips, rng=rng_of(5), regions=["nose"])
-    rng = rng_of(5)
-    assert batch.shape == (3, 1568)
-    for row, cells in zip(batch, clips, strict=True):
-        assert np.array_equal(row, make_mask("fasking", cells, rng=rng, regions=["nose"]))
-    assert make_masks("tube", [None, None], grid=(2, 4, 4), rng=rng).shape == (2, 32)
 
 
 # What cannot be

@@ -149,7 +149,7 @@ class Marlin(nn.Module):
         return self.encoder.norm.weight.device
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The masked cubes (B, M, P) as predicted.
+        """The pixel values (B, M, P) of the masked tokens, as predicted.
 
         Args:
             x: float (B, 3, T, H, W) in [0, 1].
@@ -234,12 +234,12 @@ class Marlin(nn.Module):
         stream = WindowStream(length=length, rate=rate, stride=stride, tail="reference")
         held: dict[int, Pixels] = {}
         with VideoReader(path) as video:
-            if (video.info.width, video.info.height) != (size, size):
-                raise InputError(
-                    f"{path} is {video.info.width}x{video.info.height}: give face crops "
-                    f"of {size}x{size}, or crop_face=True"
-                )
             for frame in video:
+                if (frame.width, frame.height) != (size, size):
+                    raise InputError(
+                        f"{path} is {frame.width}x{frame.height}: give face crops "
+                        f"of {size}x{size}, or crop_face=True"
+                    )
                 if needs_tick(frame.index, length=length, rate=rate, tail="reference"):
                     held[frame.index] = frame.image
                 for window in stream.push(frame.index):

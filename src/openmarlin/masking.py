@@ -94,24 +94,6 @@ def make_mask(
     return mask
 
 
-def make_masks(
-    strategy: str,
-    cells: Sequence[Cells | None],
-    *,
-    grid: Grid = (8, 14, 14),
-    ratio: float = 0.9,
-    rng: np.random.Generator,
-    regions: Sequence[str] = (),
-) -> NDArray[np.bool_]:
-    """Masks (B, N) of B clips, drawn one after the other from `rng`; see `make_mask`."""
-    return np.stack(
-        [
-            make_mask(strategy, clip, grid=grid, ratio=ratio, rng=rng, regions=regions)
-            for clip in cells
-        ]
-    )
-
-
 def _patches(strategy: str, cells: Cells | None, grid: Grid) -> Patches:
     if cells is None:
         free = ", ".join(name for name, other in STRATEGIES.items() if not other.needs_cells)

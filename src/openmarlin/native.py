@@ -83,8 +83,8 @@ def return_large_blocks() -> None:
     """For work of any length, as `extract` is: frames would riddle the heap with holes.
 
     Memory then hardly grows with the length of a video, for a percent or two of the time, which
-    the kernel takes (benchmarks/memory.py, docs/lab/speed.md). It holds for the rest of the process;
-    elsewhere than on glibc it does nothing.
+    the kernel takes (benchmarks/memory.py, docs/lab/speed.md). It holds for the rest of the
+    process; elsewhere than on glibc it does nothing.
     """
     _mallopt({_MMAP_THRESHOLD: _LARGE})
 

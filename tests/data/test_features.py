@@ -276,9 +276,16 @@ def test_missing_file_and_missing_column(features: Features, tmp_path: Path) -> 
         Features.load(tmp_path / "f.parquet")
 
 
+def test_an_older_table_repeats_nothing(features: Features, tmp_path: Path) -> None:
+    pq.write_table(features.table.drop_columns(["n_repeated"]), tmp_path / "f.parquet")
+    older = Features.load(tmp_path / "f.parquet")
+    assert older.table.schema == schema(DIM)
+    assert set(older.table.column("n_repeated").to_pylist()) == {0}
+
+
 def test_lists_of_varying_length_are_refused(features: Features, tmp_path: Path) -> None:
     lists = pa.array([[1.0]] * len(features), pa.list_(pa.float32()))
-    table = features.table.set_column(14, "embedding", lists)
+    table = features.table.set_column(features.table.num_columns - 1, "embedding", lists)
     pq.write_table(table, tmp_path / "f.parquet")
     with pytest.raises(InputError, match="not a fixed-size list"):
         Features.load(tmp_path / "f.parquet")

@@ -46,6 +46,14 @@ def test_another_scene_is_a_cut(at: int) -> None:
     assert starts([p.copy() for p in pictures]) == [0, at]
 
 
+def test_another_size_is_a_cut_even_of_the_same_scene() -> None:
+    """Boxes before and after it are in different pixels."""
+    large = view(world(0), 0)
+    small = cv2.resize(large, (320, 200), interpolation=cv2.INTER_AREA)
+    pictures = [small] * 3 + [large] * 3 + [small] + [large] * 2
+    assert starts([p.copy() for p in pictures]) == [0, 3, 6, 7]
+
+
 def test_pans_are_no_cuts() -> None:
     scene = world(2)
     for speed in (5, 20, 45):  # up to 7 % of the width between two frames

@@ -27,7 +27,9 @@ def test_the_middle_is_the_crop_without_margin(clips: Path) -> None:
     for a, b in zip(plain, wide, strict=True):
         assert b.image.shape == (256, 256, 3)
         middle = b.image[16:-16, 16:-16].astype(int)
-        assert np.abs(middle - a.image).max() <= 2  # warpAffine rounds its fixed-point steps
+        assert (
+            np.abs(middle - a.image).max() <= 3
+        )  # warpAffine rounds its fixed-point steps: 2, OpenCV 4: 3
         np.testing.assert_array_equal(a.box, b.box)
         assert a.points is not None
         assert b.points is not None

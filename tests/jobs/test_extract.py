@@ -25,8 +25,8 @@ from openmarlin.jobs.extract import Extraction, announce, extract
 
 FAST = {"precision": "fp32", "backend": "torch"}
 COLUMNS = [
-    *("video", "face", "window", "start_s", "end_s", "n_frames", "n_real", "n_interpolated"),
-    *("face_score", "x1", "y1", "x2", "y2", "ok", "embedding"),
+    *("video", "face", "window", "start_s", "end_s", "n_frames", "n_real", "n_repeated"),
+    *("n_interpolated", "face_score", "x1", "y1", "x2", "y2", "ok", "embedding"),
 ]
 
 

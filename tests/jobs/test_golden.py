@@ -18,12 +18,16 @@ GOLDEN = Path(__file__).with_name("golden.npy")
 
 @pytest.mark.parametrize(
     ("precision", "backend", "tolerance"),
-    [("fp32", "torch", 0.02), ("fp32", "openvino", 0.02), ("bf16", "openvino", 0.1)],
+    [("fp32", "torch", 0.05), ("fp32", "openvino", 0.05), ("bf16", "openvino", 0.1)],
 )
 def test_features_are_what_they_were(
     clips: Path, precision: str, backend: str, tolerance: float
 ) -> None:
-    """Errors as a share of the distance to the mean feature, which is what tells windows apart."""
+    """Errors as a share of the distance to the mean feature, which is what tells windows apart.
+
+    The crops come from face nets in the arithmetic of the machine: made on a CPU with AMX, the
+    features of another without it are 0.026 away, and with OpenCV 4 0.031.
+    """
     if precision == "bf16" and not has_bf16():
         pytest.skip("this CPU has no bfloat16 instructions")
     golden = np.load(GOLDEN)

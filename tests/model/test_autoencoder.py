@@ -32,13 +32,13 @@ def test_parameters_are_as_published(name: str) -> None:
     assert (*sizes, len(model.state_dict())) == PUBLISHED[name]
 
 
-def test_predicts_the_masked_cubes(
+def test_predicts_the_masked_tokens(
     midget: Autoencoder, video: torch.Tensor, make_mask: Mask
 ) -> None:
     mask = make_mask(2, 32, 28)
-    cubes = midget(video, mask)
+    values = midget(video, mask)
     target = pick(patchify(video, 2, 16), mask)
-    assert cubes.shape == target.shape == (2, 28, 1536)
+    assert values.shape == target.shape == (2, 28, 1536)
 
 
 def test_a_step_down_the_gradient_reaches_every_parameter_and_helps(
@@ -76,7 +76,7 @@ def test_a_config_without_decoder_builds_none() -> None:
             part(config)
 
 
-def test_critic_scores_every_cube(midget: Autoencoder) -> None:
+def test_critic_scores_every_token(midget: Autoencoder) -> None:
     critic = Critic(midget.config)
     scores = critic(torch.rand(2, 5, 1536))
     assert scores.shape == (2, 5, 1)

@@ -53,7 +53,7 @@ def test_positions_by_axes_say_time_row_and_column_apart() -> None:
 
 
 def test_a_place_keeps_its_position_in_a_picture_of_another_size() -> None:
-    """The centre of a cube of the small picture lies between those of four of the large one."""
+    """The centre of a token of the small picture lies between those of four of the large one."""
     small, large = (axes_table((1, n, n), 96).reshape(n, n, 96) for n in (7, 14))
     angle = [torch.atan2(table[..., 32], table[..., 33]) for table in (small, large)]
     torch.testing.assert_close(angle[0][0, 0], torch.tensor(1.0))
@@ -79,21 +79,21 @@ def test_to_model_input_scales_and_moves_the_colours() -> None:
 @pytest.mark.parametrize(("tubelet", "patch"), [(2, 16), (1, 8), (4, 4)])
 def test_unpatchify_undoes_patchify(tubelet: int, patch: int) -> None:
     video = torch.rand(2, 3, 8, 32, 16)
-    cubes = patchify(video, tubelet, patch)
+    values = patchify(video, tubelet, patch)
     grid = (8 // tubelet, 32 // patch, 16 // patch)
-    assert cubes.shape == (2, grid[0] * grid[1] * grid[2], 3 * tubelet * patch * patch)
-    assert torch.equal(unpatchify(cubes, grid, tubelet, patch), video)
+    assert values.shape == (2, grid[0] * grid[1] * grid[2], 3 * tubelet * patch * patch)
+    assert torch.equal(unpatchify(values, grid, tubelet, patch), video)
 
 
 def test_tokens_go_time_row_column_and_values_colour_time_row_column() -> None:
     video = torch.zeros(1, 3, 4, 32, 32)
-    video[0, 2, 3, 17, 5] = 1  # blue, second time step, second row, first column of cubes
+    video[0, 2, 3, 17, 5] = 1  # blue, second time step, second row, first column of tokens
     (token, value) = patchify(video, 2, 16)[0].nonzero()[0].tolist()
     assert token == 1 * 4 + 1 * 2 + 0
     assert value == ((2 * 2 + 1) * 16 + 1) * 16 + 5
 
 
-def test_cube_embedding_is_the_convolution() -> None:
+def test_token_embedding_is_the_convolution() -> None:
     embedding = TokenEmbedding(24, 2, 8)
     video = torch.rand(2, 3, 4, 16, 24)
     wanted = embedding.projection(video).flatten(2).transpose(1, 2)

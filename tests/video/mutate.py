@@ -68,10 +68,12 @@ def read(path: Path) -> str:
                 assert frame.time_s > before_s
                 before_s = frame.time_s
                 if frame.index % 9 == 0:
-                    assert frame.image.shape == (video.info.height, video.info.width, 3)
+                    assert frame.image.shape == (frame.height, frame.width, 3)
                 if frame.index == MOST_FRAMES:
                     break
-            assert all("\n" not in line and len(line) < 120 for line in video.problems)
+            assert all(
+                "\n" not in line and len(line) < 120 for line in video.problems + video.notes
+            )
             return "in part" if video.problems else "in full"
     except VideoError as error:
         if "\n" in str(error) or not str(error).startswith(f"{path}: "):

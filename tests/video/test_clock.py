@@ -68,7 +68,8 @@ def test_always_a_usable_rate(times, rates, quantum):
 def times_of(raws: list[float | None], fps: float = 10) -> tuple[list[float], int]:
     clock = Clock(fps)
     told = [clock.time(raw) for raw in raws]
-    return [round(time, 6) for time, _ in told], sum(broken for _, broken in told)
+    broken = sum(stamp == "broken" for _, stamp in told)
+    return [round(time, 6) for time, _ in told], broken
 
 
 def test_good_times_stay():
@@ -81,6 +82,14 @@ def test_missing_times_follow_the_rate():
     assert times_of([1.0, None, None, 1.35]) == ([1.0, 1.1, 1.2, 1.35], 0)
 
 
+def test_frames_without_times_before_the_first_that_has_one():
+    clock = Clock(10, start_s=-0.2)
+    raws = [None, None, 0.0, 0.1]
+    assert [clock.time(raw) for raw in raws] == [
+        (pytest.approx(time_s), "good") for time_s in (-0.2, -0.1, 0.0, 0.1)
+    ]
+
+
 def test_one_bad_time_changes_no_other():
     assert times_of([1.0, 1.1, 0.3, 1.3, 1.4]) == ([1.0, 1.1, 1.2, 1.3, 1.4], 1)
     assert times_of([1.0, 1.1, 95443.7, 1.3, 1.4]) == ([1.0, 1.1, 1.2, 1.3, 1.4], 1)
@@ -91,10 +100,10 @@ def test_long_pauses_within_the_stated_duration_stay():
     """A lecture that shows one slide for minutes."""
     clock = Clock(10, duration_s=600)
     assert [clock.time(raw) for raw in (5.0, 5.1, 405.0, 9999.0)] == [
-        (5.0, False),
-        (5.1, False),
-        (405.0, False),
-        (405.1, True),
+        (5.0, "good"),
+        (5.1, "good"),
+        (405.0, "good"),
+        (405.1, "broken"),
     ]
 
 
@@ -103,6 +112,8 @@ def test_a_new_origin_is_adopted(origin):
     """Two recordings in one file, or a counter that wrapped: variable steps are kept."""
     raws = [100.0, 100.1, origin, origin + 0.3, origin + 0.4, origin + 1.0]
     assert times_of(raws) == ([100.0, 100.1, 100.2, 100.5, 100.6, 101.2], 1)
+    clock = Clock(10)
+    assert [clock.time(raw)[1] for raw in raws][2:5] == ["broken", "joined", "good"]
 
 
 stamps = st.integers(-(10**12), 10**12) | st.integers(-(10**7), 10**7)

@@ -194,20 +194,6 @@ def test_mirrored_videos_come_upright(tmp_path, rotation):
     assert next(iter(VideoReader(path))).image[40, 3, 0] > 150
 
 
-def test_a_changing_size_is_scaled_to_the_first(tmp_path):
-    """As browsers record video calls; here, two motion JPEG files in a row."""
-    setup = {"codec": "mjpeg", "pixel_format": "yuvj420p"}
-    first = write_video(tmp_path / "1.mjpeg", numbered(4), **setup)
-    second = write_video(tmp_path / "2.mjpeg", numbered(3, 128, 96, first=4), **setup)
-    path = tmp_path / "both.mjpeg"
-    path.write_bytes(first.read_bytes() + second.read_bytes())
-    video = VideoReader(path)
-    frames = list(video)
-    assert [number_of(frame.image) for frame in frames] == list(range(7))
-    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
-    assert video.problems == ["3 frames of another size, scaled to the first (first near 0.16 s)"]
-
-
 # --- colour
 
 

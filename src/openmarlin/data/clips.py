@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,22 @@ class FaceClip:
     points: list[NDArray[np.float32] | None] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Sample:
+    """One tick of a window.
+
+    Attributes:
+        start_s: when it begins: the frame's own time on the first tick that shows it, so that
+            times are the container's; the clock of the ticks where the frame is still standing.
+        shown_since: the first tick that shows its frame.
+        crops: the faces in it, by track; filled once the tracks are settled.
+    """
+
+    start_s: float
+    shown_since: int
+    crops: dict[int, FaceCrop] = field(default_factory=dict)
+
+
 class ClipReader:
     """Iterate the face clips of one video in the order of time.
 
@@ -60,6 +76,7 @@ class ClipReader:
 
     Attributes:
         problems: what was damaged in the file, known when the iteration ends.
+        notes: what was unusual in it and lost nothing, as HDR; then, too.
         seconds: how much of the video has been read.
         fps: ticks a second, known when the iteration has begun.
     """
@@ -77,6 +94,7 @@ class ClipReader:
         self.path, self.settings, self.landmarker = path, settings, landmarker
         self.size, self.frames, self.look_s = size, frames, look_s
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self.seconds = 0.0
         self.fps = 0.0
         self._n_ticks = 0
@@ -86,7 +104,7 @@ class ClipReader:
             try:
                 yield from self._clips(reader)
             finally:
-                self.problems = reader.problems
+                self.problems, self.notes = reader.problems, reader.notes
 
     def _clips(self, reader: VideoReader) -> Iterator[FaceClip]:
         """Join the two clocks: windows count every tick, faces are looked for on some of them."""
@@ -94,37 +112,45 @@ class ClipReader:
         self.fps = reader.info.fps
         seconds_a_tick = 1 / self.fps
         stream = WindowStream(length=self.frames, rate=s.rate, stride=s.stride, tail=s.tail)
-        held: dict[int, tuple[float, dict[int, FaceCrop]]] = {}
+        samples: dict[int, _Sample] = {}
         counted = 0
-        for tick, time_s, crops in self._faces(self._wanted_ticks(reader), reader.info.fps):
-            if needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail):
-                held[tick] = time_s, {crop.track: crop for crop in crops}
+        for tick, _, crops in self._faces(self._wanted_ticks(reader, samples), reader.info.fps):
+            if tick in samples:
+                samples[tick].crops = {crop.track: crop for crop in crops}
             for past in range(counted, tick + 1):
                 for window in stream.push(past):
-                    yield from self._window_clips(window, held, seconds_a_tick)
+                    yield from self._window_clips(window, samples, seconds_a_tick)
             counted = tick + 1
-            for old in [t for t in held if t < stream.keep_from]:
-                del held[old]
+            for old in [t for t in samples if t < stream.keep_from]:
+                del samples[old]
         for past in range(counted, self._n_ticks):
             for window in stream.push(past):
-                yield from self._window_clips(window, held, seconds_a_tick)
+                yield from self._window_clips(window, samples, seconds_a_tick)
         for window in stream.finish():
-            yield from self._window_clips(window, held, seconds_a_tick)
+            yield from self._window_clips(window, samples, seconds_a_tick)
 
-    def _wanted_ticks(self, reader: VideoReader) -> Iterator[tuple[int, Frame]]:
-        s = self.settings
-        first_s: float | None = None
-
-        def in_time(item: tuple[int, Frame]) -> bool:
-            nonlocal first_s
-            first_s = item[1].time_s if first_s is None else first_s
-            self.seconds = item[1].time_s - first_s
-            return s.limit_seconds is None or self.seconds < s.limit_seconds
-
-        step = _tracking_step(s.rate, reader.info.fps)
-        for tick, frame in takewhile(in_time, ticks(reader, reader.info.fps)):
+    def _wanted_ticks(
+        self, reader: VideoReader, samples: dict[int, _Sample]
+    ) -> Iterator[tuple[int, Frame]]:
+        """The ticks in which faces are followed; those that windows hold are put into `samples`."""
+        s, fps = self.settings, reader.info.fps
+        step = _tracking_step(s.rate, fps)
+        shown: Frame | None = None
+        first_s, shown_since = 0.0, 0
+        for tick, frame in ticks(reader, fps):
+            if shown is None:
+                first_s = frame.time_s
+            if frame is not shown:
+                shown, shown_since = frame, tick
+            start_s = frame.time_s if shown_since == tick else first_s + tick / fps
+            self.seconds = start_s - first_s
+            if s.limit_seconds is not None and self.seconds >= s.limit_seconds:
+                return
             self._n_ticks = tick + 1
-            if tick % step == 0 or needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail):
+            needed = needs_tick(tick, length=self.frames, rate=s.rate, tail=s.tail)
+            if needed:
+                samples[tick] = _Sample(start_s, shown_since)
+            if needed or tick % step == 0:
                 yield tick, frame
 
     def _faces(
@@ -139,24 +165,27 @@ class ClipReader:
         return face_stream(wanted, self.landmarker, size=size, align=align, look_s=look_s, fps=fps)
 
     def _window_clips(
-        self,
-        window: Window,
-        held: dict[int, tuple[float, dict[int, FaceCrop]]],
-        seconds_a_tick: float,
+        self, window: Window, samples: dict[int, _Sample], seconds_a_tick: float
     ) -> list[FaceClip]:
         """The clips of the faces chosen in one window, or one clip that says there is none."""
-        real = window.ticks[: window.n_real]
+        real = {tick: samples[tick] for tick in window.ticks[: window.n_real]}
+        first, last = samples[window.ticks[0]], samples[window.ticks[window.n_real - 1]]
+        step = window.ticks[1] - window.ticks[0] if window.n_real > 1 else self.settings.rate
+        repeated = sum(sample.shown_since <= tick - step for tick, sample in real.items())
         span: dict[str, Any] = {
             "video": str(self.path),
             "window": window.index,
-            "start_s": held[real[0]][0],
-            "end_s": held[real[-1]][0] + seconds_a_tick,
+            "start_s": first.start_s,
+            "end_s": last.start_s + seconds_a_tick,
             "n_frames": self.frames,
             "n_real": window.n_real,
+            "n_repeated": repeated,
         }
+        if repeated == window.n_real:  # the recording pauses: a still says nothing of this time
+            return [FaceClip(WindowRow(**span))]
         clips = []
-        for track in {track for tick in real for track in held[tick][1]}:
-            crops = {tick: held[tick][1][track] for tick in real if track in held[tick][1]}
+        for track in {track for sample in real.values() for track in sample.crops}:
+            crops = {t: sample.crops[track] for t, sample in real.items() if track in sample.crops}
             seen = sum(not crop.interpolated for crop in crops.values())
             if seen >= MIN_SEEN * len(real):
                 clips.append(_face_clip(span, track, window, crops))

@@ -37,6 +37,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "end_s": pa.float64(),
     "n_frames": pa.int32(),
     "n_real": pa.int32(),
+    "n_repeated": pa.int32(),
     "n_interpolated": pa.int32(),
     "face_score": pa.float32(),
     "x1": pa.float32(),
@@ -61,6 +62,7 @@ class WindowRow:
     end_s: float
     n_frames: int
     n_real: int
+    n_repeated: int = 0
     face: int = NO_FACE
     n_interpolated: int = 0
     face_score: float = math.nan
@@ -107,6 +109,8 @@ def _conform(table: pa.Table) -> pa.Table:
     Raises:
         InputError: a column is missing, or holds what cannot be of its type.
     """
+    if "n_repeated" not in table.column_names:  # older tables do not count them
+        table = table.append_column("n_repeated", pa.repeat(pa.scalar(0, pa.int32()), len(table)))
     missing = [name for name in (*_COLUMNS, "embedding") if name not in table.column_names]
     if missing:
         raise InputError(f"not a features table: no column {', '.join(missing)}")

@@ -27,10 +27,14 @@ _LOOK_S = 0.17
 
 @dataclass(slots=True)
 class VideoEnd:
-    """The last word on a video: how much was read, what was damaged, or why it failed."""
+    """The last word on a video: how much was read, what was damaged, or why it failed.
+
+    `notes` are what was unusual and lost nothing, as HDR or a size that changes.
+    """
 
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     error: str | None = None
 
 
@@ -102,7 +106,7 @@ class _Readers:
             end.error = str(error)
         except Exception as error:  # noqa: BLE001 - one odd video must not stop a long job
             end.error = f"{video}: internal error, please report it: {error!r}"
-        end.seconds, end.problems = reader.seconds, reader.problems
+        end.seconds, end.problems, end.notes = reader.seconds, reader.problems, reader.notes
         self.put((video, end))
 
     def put(self, item: Item) -> bool:

@@ -19,9 +19,9 @@ from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from openmarlin.video.picture import Image
+
 Item = TypeVar("Item")
 
 _THUMB_PX = 64
@@ -95,7 +95,7 @@ def starts_of_shots(
 
 
 def _marked(window: deque[_Shown[Item]], judge: _Judge) -> Iterator[tuple[Item, bool]]:
-    starts = judge.starts_shot([shown.thumb for shown in window])
+    starts = judge.starts_shot([shown.thumb for shown in window], window[0].image.shape)
     for item in window.popleft().items:
         yield item, starts
         starts = False
@@ -106,14 +106,19 @@ class _Judge:
 
     def __init__(self) -> None:
         self._before: Image | None = None  # the last picture of the shot so far
+        self._shape: tuple[int, ...] = ()
         self._changes: deque[float] = deque(maxlen=_PAST)
 
-    def starts_shot(self, thumbs: list[Image]) -> bool:
-        """Judge the first of these consecutive thumbnails."""
+    def starts_shot(self, thumbs: list[Image], shape: tuple[int, ...]) -> bool:
+        """Judge the first of these consecutive thumbnails, of a picture of this shape."""
         now, future = thumbs[0], thumbs[1:]
-        if self._before is None:
-            self._before = now
+        if shape != self._shape:
+            # The first picture of all, or one of another size: boxes before and after it are in
+            # different pixels, so no track may go on, however alike the pictures are.
+            self._before, self._shape = now, shape
+            self._changes.clear()
             return True
+        assert self._before is not None
         step = change(self._before, now)
         steps = [change(a, b) for a, b in zip(thumbs, future, strict=False)]
         # Without a past, and across a flash, nothing can be told to stand out.

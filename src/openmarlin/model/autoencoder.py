@@ -12,7 +12,7 @@ from openmarlin.model.layers import Block, PositionTable, init_weights
 
 
 class Decoder(nn.Module):
-    """A shallow transformer from visible tokens to the values of the masked cubes."""
+    """A shallow transformer from visible tokens to the pixel values of the masked ones."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -32,35 +32,35 @@ class Decoder(nn.Module):
         nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02, generator=generator)
 
     def forward(self, visible: Tensor, mask: Tensor) -> Tensor:
-        """(B, V, decoder width) visible tokens, mask bool (B, N) -> (B, M, P) masked cubes."""
+        """(B, V, decoder width) visible tokens, mask bool (B, N) -> (B, M, P) values."""
         tokens = self.blocks(self.embed(visible, mask, mask))
         return self.predict(tokens[:, visible.shape[1] :])
 
-    def embed(self, visible: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
-        """Visible tokens, then one mask token for each cube that is wanted, with positions.
+    def embed(self, visible: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+        """Visible tokens, then one mask token for each to predict, with positions.
 
         Args:
             visible: (B, V, decoder width).
             mask: bool (B, N).
-            wanted: bool (B, N), those of the masked cubes to predict, equally many in every row.
+            targets: bool (B, N), the masked tokens to predict, equally many in every row.
         """
-        return torch.cat([visible + self._positions(~mask), self._queries(wanted)], dim=1)
+        return torch.cat([visible + self._positions(~mask), self._queries(targets)], dim=1)
 
-    def embed_feature(self, feature: Tensor, wanted: Tensor) -> Tensor:
+    def embed_feature(self, feature: Tensor, targets: Tensor) -> Tensor:
         """As `embed`, with one token without a position in place of the visible ones.
 
         Args:
-            feature: (B, decoder width), what is known of the whole clip.
-            wanted: bool (B, N), the cubes to predict, equally many in every row.
+            feature: (B, decoder width), what the encoder says of the whole clip.
+            targets: bool (B, N), the tokens to predict, equally many in every row.
         """
-        return torch.cat([feature[:, None], self._queries(wanted)], dim=1)
+        return torch.cat([feature[:, None], self._queries(targets)], dim=1)
 
     def predict(self, tokens: Tensor) -> Tensor:
-        """(..., decoder width) tokens after the blocks -> (..., P) cubes."""
+        """(..., decoder width) tokens after the blocks -> (..., P) pixel values."""
         return self.head(self.norm(tokens))  # type: ignore[no-any-return]
 
-    def _queries(self, wanted: Tensor) -> Tensor:
-        return self.mask_token + self._positions(wanted)
+    def _queries(self, targets: Tensor) -> Tensor:
+        return self.mask_token + self._positions(targets)
 
     def _positions(self, chosen: Tensor) -> Tensor:
         return pick(self.pos_embedding.emb.expand(len(chosen), -1, -1), chosen)
@@ -87,14 +87,14 @@ class Autoencoder(nn.Module):
         return self.encoder.config
 
     def forward(self, video: Tensor, mask: Tensor) -> Tensor:
-        """The masked cubes as predicted.
+        """The pixel values of the masked tokens, as predicted.
 
         Args:
             video: float (B, 3, T, H, W) in [0, 1].
             mask: bool (B, N), True = masked, the same count M in every row.
 
         Returns:
-            (B, M, P), the masked cubes in (t, h, w) order, their values in (c, t, h, w) order, so
+            (B, M, P), the masked tokens in (t, h, w) order, their values in (c, t, h, w) order, so
             that `pick(patchify(video, ...), mask)` is the target.
         """
         return self.decoder(self.enc_dec_proj(self.encoder(video, mask)), mask)  # type: ignore[no-any-return]

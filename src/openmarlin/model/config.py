@@ -15,7 +15,8 @@ class ModelConfig(BaseModel):
 
     `positions` are sinusoids of the flattened `index` of a token, as in all published models, or of
     its time, row and column apart (`axes`), which a model learns to use in far fewer steps.
-    `normalize_targets` says that the decoder predicts cubes less their mean, by their deviation.
+    `normalize_targets` says that the decoder predicts the values of a token less their mean, by
+    their deviation.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,7 +70,7 @@ class ModelConfig(BaseModel):
 
     @property
     def token_values(self) -> int:
-        """P: values in one cube."""
+        """P: pixel values in one token."""
         return 3 * self.tubelet * self.patch * self.patch
 
     @property

@@ -1,4 +1,4 @@
-"""The critic of the adversarial loss: how real does a reconstructed cube look?"""
+"""The critic of the adversarial loss: how real does a reconstructed token look?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openmarlin.model.layers import MLP, init_weights
 
 
 class Critic(MLP):
-    """(..., P) cubes -> (..., 1) scores, no sigmoid (Wasserstein): P -> 4 * decoder width -> 1."""
+    """(..., P) values -> (..., 1) scores, no sigmoid (Wasserstein): P -> 4 * decoder width -> 1."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         if config.decoder_width is None:
@@ -21,5 +21,5 @@ class Critic(MLP):
         super().__init__(config.token_values, 4 * config.decoder_width, 1, nn.LeakyReLU(0.01))
         init_weights(self, generator)
 
-    def forward(self, cubes: Tensor) -> Tensor:
-        return super().forward(cubes)
+    def forward(self, values: Tensor) -> Tensor:
+        return super().forward(values)

@@ -1,8 +1,8 @@
-"""What encoder, decoder and critic are made of, and how video becomes cubes and back.
+"""What encoder, decoder and critic are made of, and how video becomes values of tokens and back.
 
 Parameter names are those of the reference checkpoints, so a checkpoint's keys are the model's keys.
 
-Legend: B clips, T frames, H W pixels, N tokens, D width, P values a cube (3 * tubelet * patch²).
+Legend: B clips, T frames, H W pixels, N tokens, D width, P values a token (3 * tubelet * patch²).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def to_model_input(frames: Tensor) -> Tensor:
 
 
 def patchify(video: Tensor, tubelet: int, patch: int) -> Tensor:
-    """(B, 3, T, H, W) -> (B, N, P): cubes in (t, h, w) order, their values in (c, t, h, w)."""
+    """(B, 3, T, H, W) -> (B, N, P): tokens in (t, h, w) order, their values in (c, t, h, w)."""
     B, C, T, H, W = video.shape
     x = video.reshape(B, C, T // tubelet, tubelet, H // patch, patch, W // patch, patch)
     x = x.permute(0, 2, 4, 6, 1, 3, 5, 7)
     return x.reshape(B, x.shape[1] * x.shape[2] * x.shape[3], C * tubelet * patch * patch)
 
 
-def unpatchify(cubes: Tensor, grid: tuple[int, int, int], tubelet: int, patch: int) -> Tensor:
-    """(B, N, P) -> (B, 3, T, H, W), undoing `patchify`; `grid` counts cubes along (t, h, w)."""
+def unpatchify(values: Tensor, grid: tuple[int, int, int], tubelet: int, patch: int) -> Tensor:
+    """(B, N, P) -> (B, 3, T, H, W), undoing `patchify`; `grid` counts tokens along (t, h, w)."""
     t, h, w = grid
-    x = cubes.reshape(cubes.shape[0], t, h, w, 3, tubelet, patch, patch)
+    x = values.reshape(values.shape[0], t, h, w, 3, tubelet, patch, patch)
     x = x.permute(0, 4, 1, 5, 2, 6, 3, 7)
-    return x.reshape(cubes.shape[0], 3, t * tubelet, h * patch, w * patch)
+    return x.reshape(values.shape[0], 3, t * tubelet, h * patch, w * patch)
 
 
 def sinusoid_table(n: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -55,8 +55,8 @@ def sinusoid_table(n: int, width: int, dtype: torch.dtype = torch.float32) -> Te
 def axes_table(grid: tuple[int, int, int], width: int) -> Tensor:
     """Fixed positions (1, t * h * w, width) float32: of time, row and column, a third each.
 
-    Rows and columns are counted in fourteenths of the picture, as cubes of 16 pixels in 224 are, so
-    that a place keeps its position in a picture of another size.
+    Rows and columns are counted in fourteenths of the picture, as patches of 16 pixels in 224
+    are, so that a place keeps its position in a picture of another size.
     """
     t, h, w = grid
     part = width // 6 * 2
@@ -99,10 +99,10 @@ class PositionTable(nn.Module):
 
 
 class TokenEmbedding(nn.Module):
-    """(B, n, P) cubes -> (B, n, D) tokens: a 3-D convolution whose kernel is its stride.
+    """(B, n, P) values -> (B, n, D) tokens: a 3-D convolution whose kernel is its stride.
 
     The weight has the convolution's shape (D, 3, tubelet, patch, patch) but is applied as a matrix:
-    that is faster, and masked cubes can be left out before any work is done on them.
+    that is faster, and masked tokens can be left out before any work is done on them.
     """
 
     def __init__(self, width: int, tubelet: int, patch: int) -> None:
@@ -110,8 +110,8 @@ class TokenEmbedding(nn.Module):
         kernel = (tubelet, patch, patch)
         self.projection = nn.Conv3d(3, width, kernel_size=kernel, stride=kernel)
 
-    def forward(self, cubes: Tensor) -> Tensor:
-        return functional.linear(cubes, self.projection.weight.flatten(1), self.projection.bias)
+    def forward(self, values: Tensor) -> Tensor:
+        return functional.linear(values, self.projection.weight.flatten(1), self.projection.bias)
 
 
 class Attention(nn.Module):
@@ -190,7 +190,7 @@ class Block(nn.Module):
 def init_weights(model: nn.Module, generator: torch.Generator | None = None) -> None:
     """Xavier-uniform matrices and zero biases, in the order of the modules.
 
-    Layer norms keep (1, 0), q and v biases zero, the cube embedding a convolution's default:
+    Layer norms keep (1, 0), q and v biases zero, the token embedding a convolution's default:
     uniform in ±1/sqrt(fan in), drawn again here so that `generator` alone decides.
     """
     for module in model.modules():

@@ -1,7 +1,7 @@
 """The encoder as an OpenVINO graph, built operation by operation from the weights.
 
 Building takes a fraction of a second, where tracing and converting the torch module takes many.
-Legend: B clips, T frames, N tokens, D width, P values a cube.
+Legend: B clips, T frames, N tokens, D width, P values a token.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from openmarlin.model.layers import Attention, Block
 
 
 def patchify_bytes(clips: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]:
-    """uint8 (B, T, H, W, 3) -> uint8 (B, N, P), the values inside a cube in (t, h, w, c) order.
+    """uint8 (B, T, H, W, 3) -> uint8 (B, N, P), the values of a token in (t, h, w, c) order.
 
     That order moves whole rows of pixels, and bytes instead of floats: about 2 ms a clip.
     """
@@ -31,7 +31,7 @@ def patchify_bytes(clips: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.
 
 
 def build_graph(encoder: Encoder, precision: str) -> Any:
-    """The graph of one clip: `cubes uint8 (1, N, P) -> features (1, D), tokens (1, N, D)`.
+    """The graph of one clip: `values uint8 (1, N, P) -> features (1, D), tokens (1, N, D)`.
 
     One clip and no free dimension: kernels are chosen for the shapes, and clips share no work
     anyway. Inside, tokens are a matrix (N, D): with three dimensions OpenVINO changes the layout
@@ -43,18 +43,18 @@ def build_graph(encoder: Encoder, precision: str) -> Any:
     """
     config = encoder.config
     N, P, D = config.n_tokens, config.token_values, config.width
-    cubes = op.parameter([1, N, P], np.uint8)
-    x = _embedding(op.convert(_reshape(cubes, N, P), "f32"), encoder, precision)
+    values = op.parameter([1, N, P], np.uint8)
+    x = _embedding(op.convert(_reshape(values, N, P), "f32"), encoder, precision)
     x = op.add(x, _constant(encoder.pos_embedding.emb[0]))
     for block in encoder.blocks:
         x = _block(x, cast(Block, block))
     features = _layer_norm(op.reduce_mean(x, _ints(0), keep_dims=True), encoder.norm)
     tokens = _reshape(_layer_norm(x, encoder.norm), 1, N, D)
-    return ov.Model([features, tokens], [cubes], "encoder")
+    return ov.Model([features, tokens], [values], "encoder")
 
 
 def _embedding(x: Any, encoder: Encoder, precision: str) -> Any:
-    """Cubes of bytes -> tokens; the division by 255 is in the weight, and bytes are exact in bf16.
+    """Bytes -> tokens; the division by 255 is in the weight, and bytes are exact in bf16.
 
     Bytes are never negative and filters look at differences, so large sums cancel. What rounding
     the weight leaves of them would be most of the error in bf16: what is lost in rounding is

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from statistics import fmean, median
+from typing import Literal
+
+Stamp = Literal["good", "broken", "joined"]
+"""A time as it came with a frame: used, unusable, or the first that goes on from a new origin."""
 
 MAX_GAP_S = 60.0
 """A longer pause between two frames, beyond what the file states, is a broken time stamp."""
@@ -24,9 +28,15 @@ class Clock:
     that the file states. A missing, repeated, backward or wildly distant one becomes the previous
     time plus one nominal frame; when the stream then goes on steadily from a new origin (joined
     recordings, a counter that wrapped), that origin is adopted.
+
+    Args:
+        fps: nominal rate.
+        duration_s: what the file states, None where it does not.
+        start_s: the time of the first frame should that carry none.
     """
 
-    def __init__(self, fps: float, duration_s: float | None = None) -> None:
+    def __init__(self, fps: float, duration_s: float | None = None, start_s: float = 0.0) -> None:
+        self._start_s = start_s
         self._period_s = 1.0 / fps
         self._duration_s = duration_s or 0.0
         self._end_s = 0.0
@@ -34,25 +44,29 @@ class Clock:
         self._raw_s: float | None = None
         self._last_s: float | None = None
 
-    def time(self, raw_s: float | None) -> tuple[float, bool]:
-        """The time of the next frame in seconds, and whether the one it came with was unusable."""
-        time_s = None if raw_s is None else self._trusted(raw_s)
-        broken = raw_s is not None and time_s is None
+    def time(self, raw_s: float | None) -> tuple[float, Stamp]:
+        """The time of the next frame in seconds, and what the one it came with was worth.
+
+        "joined" says that the "broken" one before it was the beginning of another recording.
+        """
+        time_s, stamp = (None, "good") if raw_s is None else self._judged(raw_s)
         if time_s is None:
-            time_s = 0.0 if self._last_s is None else self._last_s + self._period_s
+            time_s = self._start_s if self._last_s is None else self._last_s + self._period_s
         if self._last_s is None:
             self._end_s = time_s + self._duration_s
         self._raw_s, self._last_s = raw_s, time_s
-        return time_s, broken
+        return time_s, stamp
 
-    def _trusted(self, raw_s: float) -> float | None:
+    def _judged(self, raw_s: float) -> tuple[float | None, Stamp]:
         last_s, time_s = self._last_s, raw_s + self._offset_s
         if last_s is None or last_s < time_s <= max(last_s + MAX_GAP_S, self._end_s):
-            return time_s
+            return time_s, "good"
+        # A time that fails by the origin so far but follows the raw one before it: two in a row are
+        # no accident, so the origin moves to where the first of them was put.
         if self._raw_s is not None and 0 < raw_s - self._raw_s <= MAX_GAP_S:
             self._offset_s = last_s - self._raw_s
-            return raw_s + self._offset_s
-        return None
+            return raw_s + self._offset_s, "joined"
+        return None, "broken"
 
 
 def nominal_fps(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import chain
+from heapq import heapify, heappop, heappush
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,15 +17,16 @@ from av.video.stream import VideoStream
 
 from openmarlin.errors import VideoError
 from openmarlin.video.deinterlace import Deinterlacer, Timed, timed
+from openmarlin.video.picture import MAX_PIXELS
 from openmarlin.video.problems import Problems
-
-MAX_PIXELS = 16384 * 8704
-"""Largest picture that is decoded (a little over 16K); a damaged header may claim any size."""
 
 _TEXT_FORMATS = ("tty", "concat", "hls", "dash")
 """What FFmpeg reads beside video: it draws letters, and follows lists to other files."""
 
 Packet: TypeAlias = "av.Packet[VideoStream]"
+
+_SUSPECTED = 2
+"""So many packets before a join may be called incomplete (the parser is one behind)."""
 
 _MAX_FAILURES = 32
 """Reading stops after so many errors of the container in a row."""
@@ -102,6 +105,46 @@ def time_base_of(stream: VideoStream) -> Fraction:
     return stream.time_base or Fraction(1, 1000)
 
 
+def pixel_aspect(stream: VideoStream) -> Fraction:
+    """Width over height of a stored pixel, 1 where the file does not say."""
+    return stream.sample_aspect_ratio or Fraction(1)
+
+
+class PixelAspects:
+    """The shape of the pixels as it may change within a stream: broadcasters switch at every film.
+
+    The decoder knows of a change as early as it reads it, so the one or two pictures that it still
+    holds back get the new shape, too.
+
+    Args:
+        stream: being decoded.
+        first: the shape at the beginning; where the container overrides the codec, the container's.
+    """
+
+    def __init__(self, stream: VideoStream, first: Fraction) -> None:
+        self._codec, self._aspect = stream.codec_context, first
+        self._coded: Fraction | None = None
+
+    def now(self) -> Fraction:
+        """The shape for the picture that was decoded last."""
+        coded = self._codec.sample_aspect_ratio
+        if self._coded is not None and coded != self._coded:
+            self._aspect = coded or Fraction(1)
+        self._coded = coded
+        return self._aspect
+
+
+def blame(path: Path) -> str:
+    """Why not one frame of a file may decode, and what to do."""
+    with path.open("rb") as file:
+        head = file.read(32)
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
+        return (
+            "it is an animated WebP, which this FFmpeg does not read: convert it to GIF, PNG or mp4"
+        )
+    return "the file is damaged or cut off: copy or download it again"
+
+
 def packets(container: InputContainer, stream: VideoStream, problems: Problems) -> Iterator[Packet]:
     """Compressed packets in file order; errors of the container are noted and passed over."""
     failures = 0
@@ -115,6 +158,14 @@ def packets(container: InputContainer, stream: VideoStream, problems: Problems) 
         except av.FFmpegError:
             failures += 1
             problems.note("packet")
+        except IndexError:
+            # PyAV stumbles over a stream that shows up in mid-file, and goes on when called again.
+            failures += 1
+
+
+def starts_again(before: Packet, packet: Packet) -> bool:
+    """Whether the clock runs backwards between two packets: another recording begins."""
+    return packet.dts is not None and before.dts is not None and packet.dts < before.dts
 
 
 def pictures(feed: Iterable[Packet], stream: VideoStream, problems: Problems) -> Iterator[Timed]:
@@ -138,35 +189,72 @@ def pictures(feed: Iterable[Packet], stream: VideoStream, problems: Problems) ->
 def _decoded(
     feed: Iterable[Packet], stream: VideoStream, problems: Problems
 ) -> Iterator[av.VideoFrame]:
-    timeless = _has_no_times(stream)
-    for packet in chain(feed, (None,)):
-        if packet is not None and packet.is_corrupt:
-            problems.note("cut")
-        for frame in _decode(stream, packet, problems):
-            if timeless:
-                frame.pts = None
+    # AVI stores when frames are decoded, not when they are shown. For a codec that reorders frames
+    # as freely as H.264 FFmpeg's guess is a frame late, so they are put in order here: what is
+    # shown first takes the earliest time.
+    reordered = stream.container.format.name == "avi" and (
+        stream.codec_context.codec.canonical_name in ("h264", "hevc", "vvc")
+    )
+    if reordered:
+        feed = _from_the_first(iter(feed))
+    stamps: list[int] = []
+    for packet in chain(_complete(feed, problems), (None,)):
+        if reordered and packet is not None and packet.dts is not None:
+            heappush(stamps, packet.dts)
+        frames = _decode(stream, packet, problems)
+        if frames is None and packet is not None and packet.dts in stamps:
+            stamps.remove(packet.dts)  # its time goes with it
+            heapify(stamps)
+        for frame in frames or ():
+            if reordered:
+                frame.pts = heappop(stamps) if stamps else None
             yield frame
 
 
-def _has_no_times(stream: VideoStream) -> bool:
-    """Whether the times FFmpeg tells are made up, in decoding order.
+def _from_the_first(feed: Iterator[Packet]) -> Iterator[Packet]:
+    """Put the first packet of an AVI right before the second.
 
-    AVI stores none, and for a codec that reorders frames as freely as H.264 they cannot be
-    derived from the packets. Such frames are timed by the nominal rate.
+    A file that was cut begins later than 0, which AVI cannot say: FFmpeg writes the first packet at
+    0 and fills up with empty ones behind it.
     """
-    codec = stream.codec_context
-    free_order = codec.codec.canonical_name in ("h264", "hevc", "vvc") and codec.has_b_frames
-    return free_order and stream.container.format.name == "avi"
+    head = list(islice(feed, 3))
+    stamps = [packet.dts for packet in head if packet.dts is not None]
+    if len(stamps) == len(head) == 3:
+        head[0].dts = max(stamps[0], stamps[1] - (stamps[2] - stamps[1]))
+    yield from chain(head, feed)
+
+
+def _complete(feed: Iterable[Packet], problems: Problems) -> Iterator[Packet]:
+    """Pass packets on, and note those that FFmpeg calls incomplete.
+
+    Where recordings were joined the counters of a transport stream jump, and FFmpeg suspects one of
+    the last packets before. If something is missing there, the decoder tells.
+    """
+    suspects: deque[int] = deque()
+    before: Packet | None = None
+    for number, packet in enumerate(feed):
+        if before is not None and starts_again(before, packet):
+            suspects.clear()
+        while suspects and suspects[0] < number - _SUSPECTED:
+            suspects.popleft()
+            problems.note("cut")
+        if packet.is_corrupt:
+            suspects.append(number)
+        before = packet
+        yield packet
+    for _ in suspects:
+        problems.note("cut")
 
 
 def _decode(
     stream: VideoStream, packet: Packet | None, problems: Problems
-) -> Iterable[av.VideoFrame]:
+) -> list[av.VideoFrame] | None:
+    """The frames that a packet completes, None where it is damaged."""
     try:
         frames = stream.codec_context.decode(packet)
     except av.FFmpegError:
         problems.note("packet")
-        return ()
+        return None
     for frame in frames:
         if frame.is_corrupt:
             problems.note("frame")

@@ -1,10 +1,11 @@
-"""One decoded picture: how it has to be turned, and its upright RGB array."""
+"""One decoded picture: how it has to be turned and stretched, and its upright RGB array."""
 
 from __future__ import annotations
 
 import math
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import cv2
@@ -12,8 +13,16 @@ import numpy as np
 from av.buffer import Buffer
 from numpy.typing import NDArray
 
+from openmarlin.video.hdr import ToneMapper, curve_of
+
 Image = NDArray[np.uint8]
 """uint8 RGB (H, W, 3)."""
+
+MAX_PIXELS = 16384 * 8704
+"""Largest picture that is read (a little over 16K); a damaged header may claim any size."""
+
+_SQUARE_ENOUGH = 0.005
+"""Pixels this close to square stay: encoders state 1281:1280 where they rounded a side."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +82,47 @@ class Orientation:
         return np.ascontiguousarray(image)
 
 
-def to_rgb(frame: av.VideoFrame, width: int, height: int, orientation: Orientation) -> Image:
+def square_size(width: int, height: int, pixel_aspect: Fraction | None) -> tuple[int, int]:
+    """Width and height of a stored picture once its pixels are square.
+
+    The side that is too short grows, as in players and browsers, so that no detail is lost.
+
+    Args:
+        width, height: as stored.
+        pixel_aspect: width over height of one pixel; None or 0 where it is not stated.
+    """
+    if not pixel_aspect or abs(pixel_aspect - 1) < _SQUARE_ENOUGH:
+        return width, height
+    stretched = (
+        (round(width * pixel_aspect), height)
+        if pixel_aspect > 1
+        else (width, round(height / pixel_aspect))
+    )
+    return stretched if stretched[0] * stretched[1] <= MAX_PIXELS else (width, height)
+
+
+def to_rgb(
+    frame: av.VideoFrame, width: int, height: int, orientation: Orientation, tones: ToneMapper
+) -> Image:
     """Convert a decoded frame, scaled to width x height as stored, into an upright RGB array.
 
     swscale follows the matrix and the range that the frame is tagged with (BT.601 and limited
-    range where it is not, as FFmpeg and OpenCV do). What is transparent becomes black, the
-    colour that crops are padded with.
+    range where it is not, as FFmpeg and OpenCV do). HDR is tone-mapped. What is transparent becomes
+    black, the colour that crops are padded with.
     """
+    curve = curve_of(frame)
+    if curve is not None:
+        frame = tones(frame, curve)
     alpha = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
+    stretched = (width, height) != (frame.width, frame.height)
     # One thread: several readers share the cores, and the conversion takes about a millisecond.
-    converted = frame.reformat(width, height, "rgba" if alpha else "rgb24", threads=1)
+    converted = frame.reformat(
+        width,
+        height,
+        "rgba" if alpha else "rgb24",
+        interpolation="BICUBIC" if stretched else None,
+        threads=1,
+    )
     image = converted.to_ndarray().view(np.uint8)
     return orientation.apply(_on_black(image) if alpha else image)
 

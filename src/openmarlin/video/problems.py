@@ -1,10 +1,10 @@
-"""What was wrong with a file, counted while it is read and told in a few short lines."""
+"""What was noticed in a file, counted while it is read and told in a few short lines."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-Kind = Literal["packet", "cut", "frame", "clock", "size"]
+Kind = Literal["packet", "cut", "frame", "clock"]
 
 _LINES: dict[Kind, tuple[str, str]] = {
     "packet": ("1 damaged packet skipped", "{n} damaged packets skipped"),
@@ -16,10 +16,6 @@ _LINES: dict[Kind, tuple[str, str]] = {
     "clock": (
         "1 frame with a broken time, timed by the nominal rate",
         "{n} frames with broken times, timed by the nominal rate",
-    ),
-    "size": (
-        "1 frame of another size, scaled to the first",
-        "{n} frames of another size, scaled to the first",
     ),
 }
 
@@ -33,6 +29,11 @@ class Problems:
         self._counts: dict[Kind, int] = {}
         self._first_s: dict[Kind, float] = {}
         self._short: str | None = None
+        self._size: tuple[int, int] | None = None
+        self._resizes = 0
+        self._first_resize = ""
+        self._joins = 0
+        self._first_join_s = 0.0
 
     def note(self, kind: Kind) -> None:
         """Count one problem at the present position."""
@@ -43,10 +44,42 @@ class Problems:
         """Note that the file holds less than it states."""
         self._short = f"the file ends early: {read_s:.2f} s of {stated_s:.2f} s could be read"
 
+    def saw_size(self, width: int, height: int) -> None:
+        """Take in the size of the next picture: a change is no damage, but worth a word."""
+        size = width, height
+        if self._size is not None and size != self._size:
+            self._resizes += 1
+            self._first_resize = self._first_resize or (
+                f"from {self._size[0]}x{self._size[1]} to {width}x{height} near {self.now_s:.2f} s"
+            )
+        self._size = size
+
+    def joined(self) -> None:
+        """The broken time that was counted last was the beginning of another recording."""
+        self._counts["clock"] -= 1
+        if not self._joins:
+            self._first_join_s = self.now_s
+        self._joins += 1
+
+    def facts(self) -> list[str]:
+        """What is unusual and lost nothing, one line each."""
+        told = []
+        if self._resizes:
+            told.append(f"the picture changes size {_times(self._resizes)}{self._first_resize}")
+        if self._joins:
+            times = _times(self._joins)
+            told.append(f"the clock starts again {times}near {self._first_join_s:.2f} s")
+        return told
+
     def lines(self) -> list[str]:
-        """One line a kind, with the place of the first one."""
+        """What was damaged: one line a kind, with the place of the first one."""
         told = [
             f"{_LINES[kind][n > 1].format(n=n)} (first near {self._first_s[kind]:.2f} s)"
             for kind, n in self._counts.items()
+            if n
         ]
         return told if self._short is None else [*told, self._short]
+
+
+def _times(n: int) -> str:
+    return "" if n == 1 else f"{n} times, first "

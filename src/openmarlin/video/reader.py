@@ -5,7 +5,8 @@
             frame.index, frame.time_s, frame.image  # uint8 RGB (H, W, 3)
 
 Memory does not grow with the length of the video, and a frame is converted to RGB only when its
-`image` is asked for. What is damaged is passed over and told in `VideoReader.problems`.
+`image` is asked for. What is damaged is passed over and told in `VideoReader.problems`; what is
+unusual, as HDR or a size that changes, in `VideoReader.notes`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
-from itertools import chain
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,13 +28,26 @@ from av.video.stream import VideoStream
 
 from openmarlin.errors import InputError, VideoError
 from openmarlin.video.clock import Clock, nominal_fps
-from openmarlin.video.decode import Packet, open_video, packets, pictures, time_base_of
-from openmarlin.video.picture import Image, Orientation, to_rgb
+from openmarlin.video.decode import (
+    Packet,
+    PixelAspects,
+    blame,
+    open_video,
+    packets,
+    pictures,
+    pixel_aspect,
+    starts_again,
+    time_base_of,
+)
+from openmarlin.video.deinterlace import Timed
+from openmarlin.video.hdr import Curve, ToneMapper, curve_of
+from openmarlin.video.picture import Image, Orientation, square_size, to_rgb
 from openmarlin.video.problems import Problems
 
 _HEAD_PACKETS = 300
 _HEAD_BYTES = 32 << 20
 _EARLY_END_S = 0.25
+_TIMED = 0.75  # of the packets must have times for their steps to tell the rate
 
 
 class Frame:
@@ -41,8 +56,8 @@ class Frame:
     Attributes:
         index: 0-based position in presentation order.
         time_s: presentation time in seconds, as the container gives it.
-        width: pixels, upright.
-        height: pixels, upright.
+        width: pixels, upright and square.
+        height: pixels, upright and square.
     """
 
     __slots__ = ("_convert", "_image", "height", "index", "time_s", "width")
@@ -73,11 +88,13 @@ class VideoInfo:
     """What is known about a video before it is read.
 
     Attributes:
-        width: pixels, upright; every frame has this size.
-        height: pixels, upright.
+        width: pixels of the first frame, upright and square; a stream may change its size.
+        height: pixels of the first frame, upright and square.
         fps: nominal rate, always positive (`clock.nominal_fps`).
         duration_s: as the file states it, None where it does not.
         rotation: degrees clockwise by which stored pictures are turned to be upright.
+        pixel_aspect: width over height of a stored pixel; pictures are stretched by it.
+        hdr: the curve, "HLG" or "PQ", from which pictures are tone-mapped; None for SDR.
     """
 
     path: Path
@@ -88,6 +105,8 @@ class VideoInfo:
     codec: str
     pixel_format: str
     rotation: int
+    pixel_aspect: Fraction
+    hdr: Curve | None
     has_audio: bool
 
 
@@ -113,6 +132,7 @@ class VideoReader:
         self._path = Path(path)
         self._threads = threads
         self._problems = Problems()
+        self._tones = ToneMapper()
         self._running: Generator[Frame] | None = None
         self._probe()
 
@@ -120,6 +140,13 @@ class VideoReader:
     def problems(self) -> list[str]:
         """What was damaged, a short line each; grows while the frames are read."""
         return self._problems.lines()
+
+    @property
+    def notes(self) -> list[str]:
+        """What is unusual and lost nothing, a short line each; grows while the frames are read."""
+        hdr = self.info.hdr
+        told = [f"high dynamic range ({hdr}), tone-mapped to standard range"] if hdr else []
+        return told + self._problems.facts()
 
     def __iter__(self) -> Iterator[Frame]:
         self.close()
@@ -150,16 +177,15 @@ class VideoReader:
         with closing(container):
             feed = packets(container, stream, Problems())
             head = _head(feed)
-            first, _ = next(pictures(chain(head, feed), stream, Problems()), (None, None))
+            shown = pictures(chain(head, feed), stream, Problems())
+            first, raw_s = next(shown, (None, None))
             if first is None:
-                raise VideoError(
-                    f"{self._path}: not one frame can be decoded; the file is damaged or cut off:"
-                    " copy or download it again"
-                )
-            self._stored_size = first.width, first.height
+                raise VideoError(f"{self._path}: not one frame can be decoded; {blame(self._path)}")
             self._orientation = Orientation.of(first)
             self._stated_s = _stated_duration_s(container, stream)
-            width, height = self._orientation.size(*self._stored_size)
+            aspect = pixel_aspect(stream)
+            stored = square_size(first.width, first.height, aspect)
+            width, height = self._orientation.size(*stored)
             self.info = VideoInfo(
                 path=self._path,
                 width=width,
@@ -169,34 +195,61 @@ class VideoReader:
                 codec=stream.codec_context.codec.canonical_name,
                 pixel_format=first.format.name,
                 rotation=self._orientation.rotation,
+                pixel_aspect=aspect,
+                hdr=curve_of(first),
                 has_audio=bool(container.streams.audio),
             )
+            self._start_s = 0.0
+            if raw_s is None and any(packet.pts is not None for packet in head):
+                self._start_s = _start_s(shown, self.info.fps)
 
     def _frames(self, problems: Problems) -> Generator[Frame]:
-        info, clock = self.info, Clock(self.info.fps, self._stated_s)
+        info, clock = self.info, Clock(self.info.fps, self._stated_s, self._start_s)
         container, stream = open_video(self._path, self._threads)
+        read_s = 0.0
         with closing(container):
+            aspects = PixelAspects(stream, info.pixel_aspect)
             feed = packets(container, stream, problems)
             for index, (picture, raw_s) in enumerate(pictures(feed, stream, problems)):
-                problems.now_s, broken = clock.time(raw_s)
-                if broken:
+                problems.now_s, stamp = clock.time(raw_s)
+                if stamp == "broken":
                     problems.note("clock")
-                if (picture.width, picture.height) != self._stored_size:
-                    problems.note("size")
-                convert = partial(self._convert, picture)
-                yield Frame(index, problems.now_s, info.width, info.height, convert)
-        read_s = problems.now_s + 1 / info.fps
+                elif stamp == "joined":
+                    problems.joined()
+                read_s = max(read_s, problems.now_s + _lasts_s(picture, info.fps))
+                stored = square_size(picture.width, picture.height, aspects.now())
+                width, height = self._orientation.size(*stored)
+                problems.saw_size(width, height)
+                convert = partial(self._convert, picture, stored)
+                yield Frame(index, problems.now_s, width, height, convert)
         if self._stated_s is not None and read_s + _EARLY_END_S < self._stated_s:
             problems.ends_early(read_s, self._stated_s)
 
-    def _convert(self, picture: av.VideoFrame) -> Image:
+    def _convert(self, picture: av.VideoFrame, stored: tuple[int, int]) -> Image:
         try:
-            return to_rgb(picture, *self._stored_size, self._orientation)
+            return to_rgb(picture, *stored, self._orientation, self._tones)
         except av.FFmpegError as error:
             raise VideoError(
                 f"{self._path}: pixel format {picture.format.name} cannot be converted to RGB"
                 f" ({error.strerror}); convert the video, for example to H.264"
             ) from None
+
+
+def _start_s(shown: Iterator[Timed], fps: float) -> float:
+    """When the first frame is shown, from the first one after it that has a time.
+
+    A file that was cut between two key frames may begin with frames without times.
+    """
+    for number, (_, raw_s) in enumerate(islice(shown, _HEAD_PACKETS), start=1):
+        if raw_s is not None:
+            return raw_s - number / fps
+    return 0.0
+
+
+def _lasts_s(picture: av.VideoFrame, fps: float) -> float:
+    """How long a frame is shown: one nominal frame at least, longer where the file says so."""
+    stated_s = float(picture.duration * picture.time_base) if picture.time_base else 0.0
+    return max(stated_s, 1 / fps)
 
 
 def _head(feed: Iterator[Packet]) -> list[Packet]:
@@ -214,10 +267,24 @@ def _head(feed: Iterator[Packet]) -> list[Packet]:
 
 def _measured_fps(head: list[Packet], stream: VideoStream) -> float:
     time_base = time_base_of(stream)
-    stamps = (packet.pts if packet.pts is not None else packet.dts for packet in head)
+    piece = _one_piece(head)
+    stamps = (packet.pts if packet.pts is not None else packet.dts for packet in piece)
     times_s = [float(stamp * time_base) for stamp in stamps if stamp is not None]
     rates = stream.average_rate, stream.guessed_rate
+    if (
+        not times_s
+    ):  # a bare stream: the average is FFmpeg's default, the guess looks into the codec
+        rates = rates[::-1]
+    if len(times_s) < _TIMED * len(piece):  # as MPEG-PS may: the steps would be too long
+        times_s = []
     return nominal_fps(times_s, rates, float(time_base))
+
+
+def _one_piece(head: list[Packet]) -> list[Packet]:
+    """The longest stretch of one recording: the times of two, mixed, would look twice as dense."""
+    starts = [i for i, (a, b) in enumerate(pairwise(head), start=1) if starts_again(a, b)]
+    pieces = [head[i:j] for i, j in pairwise([0, *starts, len(head)])]
+    return max(pieces, key=len)
 
 
 def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float | None:

@@ -1,0 +1,55 @@
+"""Windows of clips: their times and what they count, where a recording is not steady."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from media import numbered, write_video
+
+from openmarlin.config import ExtractSettings
+from openmarlin.data.clips import ClipReader
+from openmarlin.data.features import WindowRow
+
+FPS = 30
+
+
+def rows_of(path: Path, **settings: object) -> list[WindowRow]:
+    """The rows of a video that shows face crops, so that no net is needed."""
+    reader = ClipReader(path, ExtractSettings(precropped=True, **settings), None)
+    return [clip.row for clip in reader]
+
+
+def paused(path: Path, *, before: int, pause_s: float, after: int) -> Path:
+    """A recording that stands still after `before` frames."""
+    times = [i / FPS + (pause_s if i >= before else 0) for i in range(before + after)]
+    return write_video(path, numbered(before + after, 64, 64), fps=FPS, times=times)
+
+
+def test_windows_of_a_pause_stand_on_the_clock_and_have_no_features(tmp_path: Path) -> None:
+    rows = rows_of(paused(tmp_path / "a.mp4", before=36, pause_s=20, after=36))
+    assert [row.start_s for row in rows] == pytest.approx([i * 32 / FPS for i in range(21)])
+    assert [row.end_s - row.start_s for row in rows[:-1]] == pytest.approx([31 / FPS] * 20)
+    # 36 frames last until 1.2 s: two samples of window 1 are new, and one repeats half a step.
+    assert [row.n_repeated for row in rows] == [0, 13, *[16] * 17, 14, 0]
+    assert [row.face for row in rows] == [0, 0, *[-1] * 17, 0, 0]
+
+
+def test_a_steady_video_repeats_nothing_and_keeps_the_times_of_its_container(
+    tmp_path: Path,
+) -> None:
+    path = write_video(tmp_path / "a.mkv", numbered(70, 64, 64), fps=FPS)  # whole milliseconds
+    rows = rows_of(path)
+    assert [row.n_repeated for row in rows] == [0, 0, 0]
+    assert [row.start_s for row in rows] == [0, 1.067, 2.133]
+
+
+@pytest.mark.parametrize("tail", ["pad", "drop", "reference"])
+def test_a_low_rate_is_no_pause(tmp_path: Path, tail: str) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(40, 64, 64), fps=5)
+    assert {row.n_repeated for row in rows_of(path, tail=tail)} == {0}
+
+
+def test_the_limit_counts_the_pause(tmp_path: Path) -> None:
+    path = paused(tmp_path / "a.mp4", before=36, pause_s=20, after=36)
+    assert len(rows_of(path, limit_seconds=5.0)) == 5
