@@ -19,11 +19,10 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.common import console
-from openmarlin.config import DEFAULT_MODEL
 from openmarlin.jobs.extract import extract
 from openmarlin.model.io import MODEL_TYPE, load, tensors
 from openmarlin.model.tensor_files import CONFIG, REST, WEIGHTS
-from openmarlin.model.zoo import SHIPPED
+from openmarlin.model.zoo import DEFAULT_MODEL, SHIPPED
 from openmarlin.report.plots import curves_svg
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.log import METRICS_FILE, read_metrics

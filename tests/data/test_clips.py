@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from media import numbered, write_video
 
-from openmarlin.config import ExtractSettings
 from openmarlin.data.clips import ClipReader
 from openmarlin.data.features import WindowRow
+from openmarlin.jobs.settings import ExtractSettings
 
 FPS = 30
 

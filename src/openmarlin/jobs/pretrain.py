@@ -54,7 +54,6 @@ class Pretrained:
 def pretrain(
     data: str | Path | None = None,
     *,
-    out: str | Path,
     config: str | Path | None = None,
     progress: bool = False,
     **settings: Any,
@@ -63,7 +62,6 @@ def pretrain(
 
     Args:
         data: the store that `prepare` made; with `resume` that of the run.
-        out: the run folder.
         config: a recipe, a YAML file of settings; with `resume` that of the run.
         progress: show a progress bar, and say what is going on.
         {settings}
@@ -71,7 +69,7 @@ def pretrain(
     Raises:
         OpenMarlinError: the request cannot be carried out, or training cannot go on.
     """
-    request = _read(data, out, config, settings)
+    request = _read(data, config, settings)
     architecture = request.architecture()
     store = Store(request.data, request.damaged)
     clips = pretraining_data(store, architecture, request)
@@ -118,14 +116,14 @@ def announce(result: Pretrained) -> None:
 
 
 def _read(
-    data: str | Path | None, out: str | Path, config: str | Path | None, changes: dict[str, Any]
+    data: str | Path | None, config: str | Path | None, changes: dict[str, Any]
 ) -> PretrainSettings:
-    saved = Path(out).expanduser() / CONFIG_FILE
+    """The settings; those of a run that goes on come from its folder."""
+    if data is not None:
+        changes = {"data": str(data), **changes}
+    saved = Path(changes.get("out") or "").expanduser() / CONFIG_FILE
     if changes.get("resume") and config is None and saved.is_file():
         config = saved
-    changes = {"out": str(out), **changes}
-    if data is not None:
-        changes["data"] = str(data)
     return read_settings(PretrainSettings, config, changes)
 
 

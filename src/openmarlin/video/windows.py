@@ -32,13 +32,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from openmarlin.config import CLIP_FRAMES, Tail
 from openmarlin.errors import InputError
 
 if TYPE_CHECKING:
     from openmarlin.video.reader import Frame
+
+CLIP_FRAMES = 16
+"""Frames a clip (MARLIN, section 4.1: 16 frames of 224x224)."""
+
+Tail = Literal["pad", "drop", "reference"]
+"""What happens to the last, incomplete window, see above."""
 
 
 def ticks(frames: Iterable[Frame], fps: float) -> Iterator[tuple[int, Frame]]:
