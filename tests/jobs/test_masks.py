@@ -13,7 +13,7 @@ from openmarlin.errors import InputError, VideoError
 from openmarlin.jobs.masks import NOTES, masks
 from openmarlin.masking import STRATEGIES
 from openmarlin.report import sheets
-from openmarlin.report.sheets import MaskRow
+from openmarlin.report.masks import MaskRow
 
 
 def test_every_strategy_has_a_row(

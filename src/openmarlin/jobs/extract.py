@@ -36,7 +36,7 @@ from openmarlin.model.runner import EncoderRunner, choose
 from openmarlin.model.zoo import caution
 from openmarlin.native import claim_process
 from openmarlin.output import Failures, OutputFolder
-from openmarlin.report.html import write_report
+from openmarlin.report.extract import write_report
 from openmarlin.settings import documented, read_settings
 
 MAX_WORKERS = 8

@@ -18,7 +18,7 @@ from openmarlin.face.landmarker import Landmarker
 from openmarlin.jobs.settings import MasksSettings
 from openmarlin.masking import STRATEGIES, make_mask, n_visible
 from openmarlin.regions import CELL_PX, region_bits, to_cells
-from openmarlin.report.sheets import MaskRow, masks_sheet
+from openmarlin.report.masks import MaskRow, masks_sheet
 from openmarlin.settings import documented, read_settings
 from openmarlin.video.windows import CLIP_FRAMES
 

@@ -26,7 +26,7 @@ from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import MeshParser
 from openmarlin.jobs.settings import PrepareSettings
 from openmarlin.output import FAILURES_FILE, Failures, OutputFolder
-from openmarlin.report.sheets import SheetClip, contact_sheet
+from openmarlin.report.prepare import SheetClip, contact_sheet
 from openmarlin.settings import documented, read_settings
 from openmarlin.video.windows import CLIP_FRAMES
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from openmarlin.output import CONFIG_FILE, OutputFolder
 from openmarlin.pretraining.data import pretraining_data
 from openmarlin.pretraining.initial import initial_model
 from openmarlin.pretraining.settings import PretrainSettings
-from openmarlin.pretraining.task import Pretraining, Reconstruction
-from openmarlin.report.pretrain import REPORT_FILE, write_run_report
-from openmarlin.report.reconstruction import draw_reconstructions
+from openmarlin.pretraining.task import Pretraining
+from openmarlin.report.pretrain import about, draw_reconstructions
+from openmarlin.report.run import REPORT_FILE, write_run_report
 from openmarlin.settings import documented, read_settings
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
@@ -90,13 +90,11 @@ def pretrain(
             folder.begin()
         stack.enter_context(engine)
 
-        def draw(file: Path, clips: Sequence[Reconstruction]) -> None:
-            draw_reconstructions(file, [astuple(clip) for clip in clips], architecture)
-
+        draw = partial(draw_reconstructions, config=architecture)
         run = Run(request, engine, folder, start, draw, progress)
         fitted = fit(Pretraining(model, request), clips, run)
         if folder is not None:
-            write_run_report(request.out)
+            write_run_report(request.out, about(request))
     val_rec = fitted.metrics.get("val_rec")
     return Pretrained(request.out, fitted.model, *fitted.progress, val_rec)
 

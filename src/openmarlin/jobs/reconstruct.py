@@ -29,7 +29,7 @@ from openmarlin.model.layers import patchify, to_model_input, unpatchify
 from openmarlin.output import atomic
 from openmarlin.regions import CELL_PX, to_cells
 from openmarlin.regions import REGIONS as LAPA
-from openmarlin.report.reconstruction import Shown, Video, film, paste, strips_sheet
+from openmarlin.report.reconstruct import Shown, Video, film, paste, strips_sheet
 from openmarlin.settings import documented, read_settings
 from openmarlin.video.writer import write_video
 

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from openmarlin.data.thumbs import WindowThumb
 from openmarlin.report.plots import face_colours
 from openmarlin.report.strips import Strip, make_strip, spread
 from openmarlin.report.timeline import Axis, Layout, Span, clock, lay_out, make_axis
@@ -26,21 +27,6 @@ MAX_CROPS = 512
 
 Rows = npt.NDArray[np.intp]
 Columns = dict[str, npt.NDArray[Any]]
-
-
-class Thumb(Protocol):
-    """Crops of one face in one window: images uint8 RGB (k, S, S, 3), mesh points (k, P, 2)."""
-
-    @property
-    def video(self) -> str: ...
-    @property
-    def face(self) -> int: ...
-    @property
-    def window(self) -> int: ...
-    @property
-    def images(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def points(self) -> npt.NDArray[np.float32] | None: ...
 
 
 @dataclass(slots=True)
@@ -102,7 +88,7 @@ class Overview:
 
 
 def survey(
-    table: pa.Table, thumbs: Sequence[Thumb], failures: Sequence[tuple[str, str]]
+    table: pa.Table, thumbs: Sequence[WindowThumb], failures: Sequence[tuple[str, str]]
 ) -> Overview:
     """Everything a report says about the table, ready for the page."""
     columns: Columns = {
@@ -114,7 +100,7 @@ def survey(
     faces = [face for video in videos for face in video.faces]
     for face, colour in zip(faces, face_colours(len(faces)), strict=True):
         face.colour = colour
-    crops: dict[tuple[str, int], list[Thumb]] = {}
+    crops: dict[tuple[str, int], list[WindowThumb]] = {}
     for thumb in sorted(thumbs, key=lambda thumb: thumb.window):
         crops.setdefault((thumb.video, thumb.face), []).append(thumb)
     shown = _choose(videos, {video for video, _ in crops})
@@ -189,11 +175,11 @@ def _choose(videos: list[VideoView], pictured: set[str]) -> list[VideoView]:
 def _add_details(
     shown: list[VideoView],
     columns: Columns,
-    crops: dict[tuple[str, int], list[Thumb]],
+    crops: dict[tuple[str, int], list[WindowThumb]],
 ) -> None:
     faces = [(video, face) for video in shown for face in video.faces[:MAX_FACES]]
     quota = max(1, min(MAX_STRIPS_A_FACE, MAX_STRIPS // max(len(faces), 1)))
-    chosen: dict[int, list[Thumb]] = {}
+    chosen: dict[int, list[WindowThumb]] = {}
     for video, face in faces:
         mine = crops.get((video.path, face.face), [])
         chosen[face.number] = [mine[i] for i in spread(len(mine), quota)]
@@ -226,7 +212,7 @@ def _spans(rows: Rows, columns: Columns) -> list[Span]:
 
 def _shots(
     face: FaceView,
-    thumbs: Sequence[Thumb],
+    thumbs: Sequence[WindowThumb],
     columns: Columns,
     room: int,
 ) -> list[Shot]:

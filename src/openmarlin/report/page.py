@@ -1,119 +1,46 @@
-"""A white page measured in pixels, with pictures and text on it, that becomes a PNG."""
+"""HTML pages of one look, with everything they show inside them."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
-from numpy.typing import NDArray
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from openmarlin.output import atomic
-from openmarlin.regions import CLASSES, COLORS
-
-Image = NDArray[np.uint8]
-
-INK, FAINT = "#1b1f24", "#5c6672"
-"""Colours of text, and of what is said aside."""
-
-_DPI, _PAPER = 100, "#ffffff"
+from openmarlin.report import words
+from openmarlin.video.picture import Image
 
 
-class Page:
-    """A white page of `width` x `height` pixels; all places are pixels from its upper left corner.
+def write_page(path: Path, template: str, content: Mapping[str, Any]) -> Path:
+    """Fill in `template`; the file appears whole or not at all.
 
-    What is drawn reaches the file pixel by pixel: a picture of its own size is not resampled.
+    Raises:
+        InputError: it cannot be written.
     """
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=_PAPER)
-        self._canvas: Any = FigureCanvasAgg(self._figure)
-        self._axes: Axes = self._figure.add_axes((0, 0, 1, 1))
-        self._axes.set(xlim=(0, width), ylim=(height, 0))
-        self._axes.axis("off")
-
-    def picture(self, x: float, y: float, side: int, image: Image) -> None:
-        """A square picture, resized to `side`, its upper left corner at (x, y)."""
-        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-        extent = (x, x + side, y + side, y)
-        self._axes.imshow(small, extent=extent, interpolation="nearest", aspect="auto", zorder=1)
-
-    def frame(self, x: float, y: float, side: float) -> None:
-        """A dashed square on a picture."""
-        line = Rectangle((x, y), side, side, fill=False, edgecolor="white", linewidth=0.6, zorder=2)
-        line.set(linestyle=(0, (4, 3)), alpha=0.7)
-        self._axes.add_patch(line)
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        size: float,
-        colour: str = INK,
-        weight: str = "",
-        room: float | None = None,
-    ) -> None:
-        """A line that begins at x, on the base line y.
-
-        Its middle is left out if it is longer than `room`, by default all there is on its right.
-        """
-        label = self._axes.text(x, y, text, va="baseline", parse_math=False, clip_on=True)
-        label.set(size=size * 72 / _DPI * 1.25, color=colour, weight=weight or "normal")
-        kept, room = len(text), room or self.width - x
-        with _quiet():
-            while kept > 1 and label.get_window_extent(self._canvas.get_renderer()).width > room:
-                kept = min(kept - 1, int(0.98 * kept))
-                label.set_text(f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}")
-
-    def legend(self) -> None:
-        """The colours of the face's parts, along the lower edge."""
-        patches = [
-            Patch(color=COLORS[i] / 255, label=name.replace("_", " "))
-            for i, name in enumerate(CLASSES)
-        ]
-        self._axes.legend(
-            handles=patches,
-            loc="lower left",
-            bbox_to_anchor=(0.004, 0.0),
-            ncols=len(CLASSES),
-            frameon=False,
-            fontsize=8.5,
-            handlelength=1.0,
-            handleheight=1.0,
-            columnspacing=1.4,
-            handletextpad=0.5,
-        )
-
-    def image(self) -> Image:
-        """The page as uint8 RGB (height, width, 3)."""
-        with _quiet():
-            self._canvas.draw()
-        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
-
-    def save(self, path: Path) -> None:
-        """The page as a PNG.
-
-        Raises:
-            InputError: it cannot be written.
-        """
-        with atomic(path) as part, _quiet():
-            self._figure.savefig(part, format="png", dpi=_DPI, metadata={"Software": None})
+    environment = Environment(
+        loader=PackageLoader("openmarlin.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plural"] = words.count
+    page = environment.get_template(template).render(content)
+    with atomic(path) as part:
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
+    return path
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Names of files may have letters that the font lacks; they are drawn as boxes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing", category=UserWarning)
-        yield
+def jpeg(image: Image, quality: int) -> bytes:
+    """uint8 RGB (H, W, 3) as a JPEG."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def data_address(picture: bytes) -> str:
+    """The bytes of a JPEG as what an <img> takes in place of a file."""
+    return "data:image/jpeg;base64," + base64.b64encode(picture).decode()

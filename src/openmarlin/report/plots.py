@@ -7,10 +7,10 @@ colour that becomes `currentColor`, so one picture suits a light and a dark page
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -30,7 +30,7 @@ _PALETTE = (
 )  # fmt: skip
 DISTINCT = len(_PALETTE)
 _MARKERS = "os^Dv"
-_NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
+_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _INK = "#010203"  # stand-in for the colour of text
 _POSITIVE, _NEGATIVE = "#3b82c4", "#e07b39"
 _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
@@ -48,7 +48,11 @@ def face_colours(count: int) -> list[str]:
     """Hex colours of `count` faces: distinct ones while there are enough, then a ramp of hues."""
     if count <= DISTINCT:
         return list(_PALETTE[:count])
-    return [_oklch(0.68, 0.13, 260.0 + 270.0 * i / (count - 1)) for i in range(count)]
+    hues = np.linspace(0.6, 1.4, count) % 1
+    rgb = mpl.colors.hsv_to_rgb(np.stack([hues, *np.full((2, count), [[0.65], [1]])], axis=1))
+    lightness = rgb**2.2 @ np.array([0.2126, 0.7152, 0.0722])  # relative luminance, about
+    rgb = np.clip(rgb * (0.2 / lightness[:, None]) ** (1 / 2.2), 0, 1)
+    return [mpl.colors.to_hex(colour) for colour in rgb]
 
 
 def map_svg(plane: Plane, faces: npt.NDArray[np.intp], colours: Sequence[str]) -> str:
@@ -209,37 +213,25 @@ def _svg(figure: Figure, name: str) -> str:
         warnings.filterwarnings("ignore", message=r"Glyph .* missing", category=UserWarning)
         canvas: Any = FigureCanvasSVG(figure)
         canvas.print_svg(buffer, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = svg.replace("xlink:href", "href")
-    # Sized by the page; ids made unique, references included.
-    svg = re.sub(r'^<svg[^>]*?(viewBox="[^"]*")[^>]*>', rf"<svg {_NAMESPACE} \1>", svg)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+    return _for_a_page(buffer.getvalue().replace(_INK, "currentColor"), name)
 
 
-def _oklch(lightness: float, chroma: float, hue_deg: float) -> str:
-    """Hex sRGB of an OKLCH colour (B. Ottosson, "A perceptual color space", 2020)."""
-    hue = np.deg2rad(hue_deg)
-    a, b = chroma * np.cos(hue), chroma * np.sin(hue)
-    lms = (
-        np.array(
-            [
-                lightness + 0.3963377774 * a + 0.2158037573 * b,
-                lightness - 0.1055613458 * a - 0.0638541728 * b,
-                lightness - 0.0894841775 * a - 1.2914855480 * b,
-            ]
-        )
-        ** 3
-    )
-    to_rgb = np.array(
-        [
-            [4.0767416621, -3.3077115913, 0.2309699292],
-            [-1.2684380046, 2.6097574011, -0.3413193965],
-            [-0.0041960863, -0.7034186147, 1.7076147010],
-        ]
-    )
-    linear = np.clip(to_rgb @ lms, 0.0, 1.0)
-    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return mpl.colors.to_hex(srgb)
+def _for_a_page(text: str, name: str) -> str:
+    """A whole SVG file as an element of a page, which sizes it; ids become its own."""
+    ElementTree.register_namespace("", _SVG)  # or every tag would get a prefix
+    root = ElementTree.fromstring(text)
+    for key in ("width", "height"):
+        root.attrib.pop(key)
+    metadata = root.find(f"{{{_SVG}}}metadata")
+    if metadata is not None:
+        root.remove(metadata)
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            if key == "id":
+                element.set(key, f"{name}-{value}")
+            else:
+                element.set(key, value.replace("url(#", f"url(#{name}-"))
+        link = element.attrib.pop(f"{{{_XLINK}}}href", "")
+        if link:
+            element.set("href", f"#{name}-{link[1:]}" if link.startswith("#") else link)
+    return ElementTree.tostring(root, encoding="unicode")

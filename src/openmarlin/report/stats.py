@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.decomposition import PCA
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.preprocessing import StandardScaler
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,18 +35,15 @@ def principal_plane(features: npt.NDArray[np.floating]) -> Plane | None:
     """
     if len(features) < 3:
         return None
-    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    spread = centred.std(axis=0)
-    standard = centred / np.where(spread > 1e-12, spread, 1.0)
-    # The correlation matrix is symmetric: its singular vectors are the components, and D x D stays
-    # small however many windows there are.
-    axes, power, _ = np.linalg.svd(standard.T @ standard / len(standard), hermitian=True)
-    total = float(power.sum())
-    if total <= 1e-12 or axes.shape[1] < 2:
+    standard = StandardScaler().fit_transform(features.astype(np.float64))
+    if min(standard.shape) < 2 or np.ptp(standard, axis=0).max() <= 1e-12:
         return None
-    top = axes[:, :2]
-    top = top * np.where(top[np.abs(top).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
-    return Plane(standard @ top, (float(power[0]) / total, float(power[1]) / total))
+    # By the covariance: D x D stays small however many windows there are.
+    pca = PCA(2, svd_solver="covariance_eigh").fit(standard)
+    axes = pca.components_
+    signs = np.sign(axes[[0, 1], np.abs(axes).argmax(axis=1)])
+    first, second = pca.explained_variance_ratio_.tolist()
+    return Plane(pca.transform(standard) * signs, (first, second))
 
 
 def face_similarity(
@@ -58,6 +58,4 @@ def face_similarity(
     """
     means = np.stack([features[rows].mean(axis=0, dtype=np.float64) for rows in groups])
     means -= means.mean(axis=0)
-    length = np.linalg.norm(means, axis=1, keepdims=True)
-    unit = means / np.where(length > 1e-12, length, 1.0)
-    return np.clip(unit @ unit.T, -1.0, 1.0)
+    return np.asarray(np.clip(cosine_similarity(means), -1.0, 1.0))

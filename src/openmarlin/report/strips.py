@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from openmarlin.report.page import data_address, jpeg
 
 _JPEG_QUALITY = 80
 _MESH_POINTS = 478
@@ -51,10 +51,8 @@ def make_strip(
     chosen = spread(len(images), limit)
     images = images[chosen]
     count, height, width = images.shape[:3]
-    side_by_side = cv2.cvtColor(np.hstack(list(images)), cv2.COLOR_RGB2BGR)
-    _, jpeg = cv2.imencode(".jpg", side_by_side, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     dots, lines = ("", "") if points is None else _mesh_paths(points[chosen], width, height)
-    src = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+    src = data_address(jpeg(np.hstack(list(images)), _JPEG_QUALITY))
     return Strip(src, width * count, height, count, dots, lines)
 
 

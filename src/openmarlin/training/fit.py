@@ -49,7 +49,7 @@ class Run:
         engine: entered.
         folder: begun; None in processes that do not write.
         start: what to go on from.
-        draw: makes a picture file of a task's `pictures`.
+        draw: makes files of a task's `pictures`: their folder, the step, the pictures.
         progress: show a bar on the terminal, and what is going on.
     """
 
@@ -57,7 +57,7 @@ class Run:
     engine: Engine
     folder: OutputFolder | None
     start: Checkpoint | None = None
-    draw: Callable[[Path, Sequence[Any]], None] | None = None
+    draw: Callable[[Path, int, Sequence[Any]], None] | None = None
     progress: bool = False
 
 
@@ -208,8 +208,7 @@ class _Loop:
         self.log.row(self.done, dict(self.metrics))
         self.say(f"step {self.done} of {self.schedule.steps}: {text}")
         if self.run.draw is not None and (pictures := self.task.pictures()):
-            file = self.run.settings.out / PICTURES / f"step-{self.done:08d}.png"
-            self.run.draw(file, pictures)
+            self.run.draw(self.run.settings.out / PICTURES, self.done, pictures)
 
     def save(self) -> None:
         weights, rest = self.trainer.state()

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.layers import patchify, unpatchify
-from openmarlin.output import atomic
-from openmarlin.report.page import FAINT, Image, Page
+from openmarlin.report.image_grid import FAINT, Sheet
 from openmarlin.report.strips import spread
+from openmarlin.video.picture import Image
 
 Video = NDArray[np.uint8]
 """(T, H, W, 3) RGB."""
@@ -33,71 +33,32 @@ _LINE_PX = 17  # from one line of notes to the next
 
 
 def paste(
-    video: Video, mask: NDArray[np.bool_], cubes: NDArray[np.float32], config: ModelConfig
+    video: Video, mask: NDArray[np.bool_], values: NDArray[np.float32], config: ModelConfig
 ) -> tuple[Video, Video]:
     """What the model saw, grey where masked, and that with its predictions in the masked places.
 
     Args:
         video: (T, H, W, 3).
         mask: (N,), True = masked.
-        cubes: (M, P), the masked cubes as predicted, pixels in [0, 1].
+        values: (M, P), the masked tokens as predicted, pixels in [0, 1].
         config: of the model.
     """
     pixels = torch.from_numpy(video).permute(3, 0, 1, 2)[None]
-    all_cubes = patchify(pixels, config.tubelet, config.patch)[0]
+    tokens = patchify(pixels, config.tubelet, config.patch)[0]
     hidden = torch.from_numpy(mask)
-    predicted = torch.from_numpy(cubes).mul(255).round().clamp(0, 255).to(torch.uint8)
+    predicted = torch.from_numpy(values).mul(255).round().clamp(0, 255).to(torch.uint8)
     pictures = []
     for content in (torch.tensor(_GREY, dtype=torch.uint8), predicted):
-        filled = all_cubes.clone()
+        filled = tokens.clone()
         filled[hidden] = content
         whole = unpatchify(filled[None], config.grid, config.tubelet, config.patch)[0]
         pictures.append(whole.permute(1, 2, 3, 0).contiguous().numpy())
     return pictures[0], pictures[1]
 
 
-def strips(videos: Sequence[Video], frames: int = _FRAMES) -> NDArray[np.uint8]:
-    """Videos of one clip below each other, some frames of each side by side."""
-    chosen = spread(len(videos[0]), frames)
-    return np.vstack([np.hstack(list(video[chosen])) for video in videos])
-
-
-def draw_reconstructions(
-    path: Path,
-    clips: Sequence[tuple[Video, NDArray[np.bool_], NDArray[np.float32]]],
-    config: ModelConfig,
-) -> None:
-    """A PNG of clips below each other: original, masked, reconstructed.
-
-    Args:
-        path: to write.
-        clips: video, mask and predicted cubes of each, see `paste`.
-        config: of the model.
-    """
-    rows = []
-    for video, mask, cubes in clips:
-        strip = strips([video, *paste(video, mask, cubes, config)])
-        gap = np.full((_GAP_PX, strip.shape[1], 3), 255, np.uint8)
-        rows += [strip, gap]
-    picture = cv2.cvtColor(np.vstack(rows[:-1]), cv2.COLOR_RGB2BGR)
-    _, png = cv2.imencode(".png", picture)
-    with atomic(path) as part:
-        part.write_bytes(png.tobytes())
-
-
-def cut_reconstructions(picture: Image, size: int) -> list[tuple[Image, Image, Image]]:
-    """The strips in a picture of `draw_reconstructions`: original, masked, reconstructed.
-
-    Args:
-        picture: (height, width, 3).
-        size: of a frame, pixels.
-
-    Returns:
-        A triple a clip, each strip (size, width, 3).
-    """
-    tops = range(0, len(picture) - 3 * size + 1, 3 * size + _GAP_PX)
-    strips = [np.split(picture[top : top + 3 * size], 3) for top in tops]
-    return [(original, masked, made) for original, masked, made in strips]
+def strip(video: Video, frames: int = _FRAMES) -> Image:
+    """Some frames of a video side by side."""
+    return np.hstack(list(video[spread(len(video), frames)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +84,24 @@ def strips_sheet(path: Path, clips: Sequence[Shown], *, title: str, notes: Seque
     label, gap, head, side = 190, _GAP_PX, 52, _SIDE_PX
     top, block = 44 + _LINE_PX * len(notes), head + 3 * (side + gap)
     columns = max(4, *(min(_FRAMES, len(clip.videos[0])) for clip in clips), 0)
-    page = Page(label + columns * (side + gap) + 12, top + len(clips) * block + 12)
-    page.text(14, 30, title, size=15, weight="bold")
+    sheet = Sheet(label + columns * (side + gap) + 12, top + len(clips) * block + 12)
+    sheet.text(14, 30, title, size=15, weight="bold")
     for i, note in enumerate(notes):
-        page.text(14, 50 + _LINE_PX * i, note, size=9.5, colour=FAINT)
+        sheet.text(14, 50 + _LINE_PX * i, note, size=9.5, colour=FAINT)
     for number, clip in enumerate(clips):
         y = top + number * block
-        page.text(14, y + 26, clip.title, size=12.5, weight="bold")
+        sheet.text(14, y + 26, clip.title, size=12.5, weight="bold")
         for column, frame in enumerate(spread(len(clip.videos[0]), _FRAMES)):
             x = label + column * (side + gap)
-            page.text(x, y + head - 7, f"frame {frame + 1}", size=9, colour=FAINT)
+            sheet.text(x, y + head - 7, f"frame {frame + 1}", size=9, colour=FAINT)
             for row, video in enumerate(clip.videos):
-                page.picture(x, y + head + row * (side + gap), side, video[frame])
+                sheet.picture(x, y + head + row * (side + gap), side, video[frame])
         for row, (name, remark) in enumerate(_ROWS):
             middle = y + head + row * (side + gap) + side // 2
-            page.text(14, middle, name, size=12.5, weight="bold")
+            sheet.text(14, middle, name, size=12.5, weight="bold")
             for i, line in enumerate(wrap(remark, 22)):
-                page.text(14, middle + 17 + 15 * i, line, size=9, colour=FAINT)
-    page.save(path)
+                sheet.text(14, middle + 17 + 15 * i, line, size=9, colour=FAINT)
+    sheet.save(path)
 
 
 def film(clips: Sequence[Shown], *, title: str, notes: Sequence[str]) -> Iterator[Image]:
@@ -160,14 +121,14 @@ def film(clips: Sequence[Shown], *, title: str, notes: Sequence[str]) -> Iterato
     x = [_GAP_PX + i * (side + _GAP_PX) for i in range(3)]
     y = 76
     for clip in clips:
-        page = Page(x[2] + side + _GAP_PX, y + side + 10 + _LINE_PX * len(lines))
-        page.text(x[0] + 4, 24, title, size=11, weight="bold")
-        page.text(x[0] + 4, 44, clip.title, size=9.5, colour=FAINT)
+        sheet = Sheet(x[2] + side + _GAP_PX, y + side + 10 + _LINE_PX * len(lines))
+        sheet.text(x[0] + 4, 24, title, size=11, weight="bold")
+        sheet.text(x[0] + 4, 44, clip.title, size=9.5, colour=FAINT)
         for place, (name, _) in zip(x, _ROWS, strict=True):
-            page.text(place + 4, y - 8, name, size=11, weight="bold")
+            sheet.text(place + 4, y - 8, name, size=11, weight="bold")
         for i, line in enumerate(lines):
-            page.text(x[0] + 4, y + side + 18 + _LINE_PX * i, line, size=9, colour=FAINT)
-        blank = page.image()
+            sheet.text(x[0] + 4, y + side + 18 + _LINE_PX * i, line, size=9, colour=FAINT)
+        blank = sheet.image()
         for frames in zip(*clip.videos, strict=True):
             picture = blank.copy()
             for place, frame in zip(x, frames, strict=True):

@@ -5,38 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 from markupsafe import Markup
 
+from openmarlin.data.features import Features
+from openmarlin.data.thumbs import WindowThumb
 from openmarlin.report import plots, words
-from openmarlin.report.overview import MAX_FACES, Overview, Thumb, survey
+from openmarlin.report.overview import MAX_FACES, Overview, survey
+from openmarlin.report.page import write_page
 from openmarlin.report.stats import face_similarity, principal_plane
 from openmarlin.report.strips import spread
-from openmarlin.report.template import write_page
 
 MAX_SIMILAR = 24  # faces in the similarity matrix
 MAX_FAILURES = 200
 
 
-class FeatureTable(Protocol):
-    """What a report is made from: a features table, its record, its embeddings (W, D)."""
-
-    @property
-    def table(self) -> pa.Table: ...
-    @property
-    def meta(self) -> dict[str, Any]: ...
-    @property
-    def embeddings(self) -> npt.NDArray[np.float32]: ...
-
-
 def write_report(
     path: str | os.PathLike[str],
-    features: FeatureTable,
-    thumbs: Sequence[Thumb] = (),
+    features: Features,
+    thumbs: Sequence[WindowThumb] = (),
     failures: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Writes the report to `path`, whole or not at all, with no reference to anything outside it.
@@ -54,7 +43,7 @@ def write_report(
 
 
 def _context(
-    features: FeatureTable, thumbs: Sequence[Thumb], failures: Sequence[tuple[str, str]]
+    features: Features, thumbs: Sequence[WindowThumb], failures: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
     overview = survey(features.table, thumbs, failures)
     meta = features.meta
@@ -67,7 +56,8 @@ def _context(
         "facts": words.facts(overview, meta, features.embeddings.shape[1]),
         "trouble": words.trouble(overview),
         "model": model if isinstance(model, Mapping) else {},
-        "settings": words.settings(meta),
+        "settings": words.settings({k: value for k, value in meta.items() if k != "notes"}),
+        "notes": [(video, "; ".join(lines)) for video, lines in meta.get("notes", {}).items()],
         "failures": failures[:MAX_FAILURES],
         "failures_hidden": max(0, len(failures) - MAX_FAILURES),
         "max_faces": MAX_FACES,
@@ -77,7 +67,7 @@ def _context(
     }
 
 
-def _pictures(features: FeatureTable, overview: Overview) -> dict[str, Any]:
+def _pictures(features: Features, overview: Overview) -> dict[str, Any]:
     """The two plots over all usable windows; None where there is too little to draw."""
     embeddings = features.embeddings
     finite = np.all(np.isfinite(embeddings), axis=1)
