@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from types import TracebackType
@@ -121,7 +121,7 @@ class OutputFolder:
             folder.begin()
 
     Entering it keeps other processes out until it is left. `begin` removes an earlier run with
-    `overwrite`, and writes down what this run is.
+    `overwrite`, and writes down what this run is; without it a folder that was new goes again.
 
     Args:
         path: the folder; it is made where it is missing.
@@ -152,7 +152,7 @@ class OutputFolder:
         self.path, self.verb, self.settings = path, verb, settings
         self.files, self.identity = [*files, CONFIG_FILE, FAILURES_FILE], dict(identity or {})
         self.resume, self.overwrite = resume, overwrite
-        self.resumed = self._begun = False
+        self.resumed = self._begun = self._new = False
         self.failures = Failures(path / FAILURES_FILE)
         self._lock = FileLock(path / _LOCK_FILE)
 
@@ -202,6 +202,7 @@ class OutputFolder:
     def _acquire(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path}: is a file; name a folder")
+        self._new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
@@ -213,6 +214,10 @@ class OutputFolder:
             raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
 
     def _release(self) -> None:
+        if self._new and not self._begun:
+            with suppress(OSError):  # something else may be in it by now
+                (self.path / _LOCK_FILE).unlink(missing_ok=True)
+                self.path.rmdir()
         self._lock.release()
 
     def _check(self) -> None:

@@ -98,6 +98,11 @@ def to_cells(labels: NDArray[np.integer], cell_px: int = CELL_PX) -> NDArray[np.
     return pool_cells(np.left_shift(np.uint16(1), labels.astype(np.uint16)), cell_px)
 
 
+def unknown_cells(frames: int, size_px: int) -> NDArray[np.uint16]:
+    """Cells (frames, size/8, size/8) of pictures in which no face was found: 0, no class at all."""
+    return np.zeros((frames, size_px // CELL_PX, size_px // CELL_PX), np.uint16)
+
+
 def pool_cells(cells: NDArray[np.uint16], factor: int = 2) -> NDArray[np.uint16]:
     """OR together factor x factor neighbours: cells (..., h, w) -> (..., h/factor, w/factor).
 

@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from openmarlin.report.extract import write_report
 from pages import Page, read
 
 from openmarlin.data.features import Features, WindowRow, rows_to_table
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.errors import InputError
+from openmarlin.report.extract import write_report
 
 DIM = 6
 EVIL = "<script>alert(1)</script>&\"'`{{7*7}}.mp4"

@@ -20,7 +20,7 @@ from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import RegionParser
 from openmarlin.face.stream import FaceCrop
 from openmarlin.output import atomic
-from openmarlin.regions import to_cells
+from openmarlin.regions import to_cells, unknown_cells
 from openmarlin.video.audio import Sound, read_sound
 
 _BATCH = 16  # crops parsed together
@@ -199,7 +199,7 @@ class _Piece:
         images = np.stack([crop.image for crop in waiting])
         points = fill_gaps([self._last, *(crop.points for crop in waiting)])
         if points is None:
-            cells = np.zeros((len(waiting), *(side // 8 for side in images.shape[1:3])), np.uint16)
+            cells = unknown_cells(len(waiting), images.shape[1])
         else:
             cells, self._last = to_cells(self._parser(images, points[1:])), points[-1]
         for image, frame_cells in zip(images, cells, strict=True):

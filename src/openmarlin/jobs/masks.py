@@ -17,7 +17,7 @@ from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.jobs.settings import MasksSettings
 from openmarlin.masking import STRATEGIES, make_mask, n_visible
-from openmarlin.regions import CELL_PX, region_bits, to_cells
+from openmarlin.regions import region_bits, to_cells, unknown_cells
 from openmarlin.report.masks import MaskRow, masks_sheet
 from openmarlin.settings import documented, read_settings
 from openmarlin.video.windows import CLIP_FRAMES
@@ -102,5 +102,5 @@ def _first_clip(video: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     labels = clip_labels(clip, landmarker)
     assert clip.pixels is not None
     if labels is None:
-        return clip.pixels, np.zeros((CLIP_FRAMES, *[_CROP_PX // CELL_PX] * 2), np.uint16)
+        return clip.pixels, unknown_cells(CLIP_FRAMES, _CROP_PX)
     return clip.pixels, to_cells(labels)
