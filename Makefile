@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow test-wheel test-lowest check bench clean
+.PHONY: demo test test-slow test-wheel test-lowest check reference bench clean
 
 demo: $(READY)  ## features of the example clips with a report, and what the model sees in a masked face
 	$(BIN)/openmarlin extract examples/clips --out demo-out/features --faces all --overwrite
@@ -36,6 +36,9 @@ check: $(READY)  ## format, lint, types, direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+reference: $(READY)  ## write docs/reference.md from the settings classes
+	$(BIN)/python docs/make_reference.py
 
 bench: $(READY)  ## measure against the peers, and write the table in docs/lab/speed.md
 	$(BIN)/python -m benchmarks.run

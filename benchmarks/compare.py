@@ -13,7 +13,8 @@ from typing import Any
 
 from benchmarks.common import console
 from openmarlin.jobs.pretrain import pretrain
-from openmarlin.training.run import CONFIG_FILE, MODEL
+from openmarlin.native import keep_freed_memory
+from openmarlin.training.fit import MODEL
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "pretrain_tiny_cpu.yaml"
 SMALL: dict[str, Any] = {"shape.image_size": 112, "warmup": 0.1}
@@ -33,19 +34,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=200)
     args = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     models: dict[str, list[str]] = {}
     for seed in SEEDS:
         for name, options in CONTENDERS.items():
             run = args.out / f"{name.replace(' ', '_').replace(',', '')}-{seed}"
             settings = {"epochs": None, "steps": args.steps, "seed": seed, **SMALL, **options}
-            settings |= {"data": args.store, "out": run}
             settings |= {"val_every": args.steps, "save_every": 200}
             if not (run / MODEL).is_dir():
-                resume = (run / CONFIG_FILE).is_file()
-                pretrain(RECIPE, settings, resume=resume, progress=True)
+                pretrain(args.store, out=run, config=RECIPE, resume=True, progress=True, **settings)
             models.setdefault(name, []).append(str(run / MODEL))
-    told = " ".join(f'"{name}={",".join(paths)}"' for name, paths in models.items())
-    console.print(f"python -m benchmarks.probes WINDOWS {told}", soft_wrap=True)
+    pairs = " ".join(f'"{name}={",".join(paths)}"' for name, paths in models.items())
+    console.print(f"python -m benchmarks.probes WINDOWS {pairs}", soft_wrap=True)
 
 
 if __name__ == "__main__":

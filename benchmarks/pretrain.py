@@ -33,7 +33,7 @@ LR, BETAS, W_ADV = 1e-5, (0.9, 0.95), 0.01
 THEIRS = "reference, fp32"
 OURS: dict[str, dict[str, Any]] = {
     "openmarlin": {},
-    "openmarlin, half decoded": {"decode_share": 0.5},
+    "openmarlin, half decoded": {"decode_ratio": 0.5},
     "openmarlin, critic in fp32": {"critic_precision": "fp32"},
     "openmarlin, all in fp32": {"precision": "fp32"},
 }
@@ -48,8 +48,8 @@ GROUPS = {
 }
 
 
-def make_batch(preset: str, batch: int, share: float) -> dict[str, torch.Tensor]:
-    """Random clips, with as many cubes masked and wanted as in training."""
+def make_batch(preset: str, batch: int, ratio: float) -> dict[str, torch.Tensor]:
+    """Random clips, with as many tokens masked and to predict as in training."""
     config, chance = PRESETS[preset], torch.Generator().manual_seed(0)
     n_tokens, size = config.n_tokens, config.image_size
     masked = n_tokens - n_visible(n_tokens, 0.9)
@@ -58,7 +58,7 @@ def make_batch(preset: str, batch: int, share: float) -> dict[str, torch.Tensor]
     return {
         "video": torch.randint(0, 256, shape, dtype=torch.uint8, generator=chance),
         "mask": place < masked,
-        "wanted": place < round(share * masked),
+        "targets": place < round(ratio * masked),
     }
 
 
@@ -98,17 +98,21 @@ def reference_step(preset: str, batch: int) -> Callable[[], object]:
 
 def our_step(preset: str, batch: int, options: dict[str, Any]) -> Callable[[], object]:
     """What `openmarlin pretrain` does in a step."""
+    from openmarlin.native import keep_freed_memory
+    from openmarlin.pretraining.settings import PretrainSettings
+    from openmarlin.pretraining.task import Pretraining
     from openmarlin.training.engine import Engine
-    from openmarlin.training.schedule import make_schedule
-    from openmarlin.training.settings import PretrainSettings
+    from openmarlin.training.optim import make_schedule
     from openmarlin.training.trainer import Trainer
 
-    settings = PretrainSettings.of(data=".", out=".", model=preset, steps=1000, **options)
-    engine = Engine(accelerator="cpu", precision=settings.precision)
-    engine.launch()
+    keep_freed_memory()  # as the command line does
+    where = {"data": ".", "out": ".", "accelerator": "cpu"}
+    settings = PretrainSettings.of({**where, "model": preset, "steps": 1000, **options})
+    engine = Engine.of(settings).__enter__()  # for as long as the process lives
     model = Autoencoder(PRESETS[preset], torch.Generator().manual_seed(0))
-    trainer = Trainer(engine, model, settings, make_schedule(1000, 0.02, LR, 0, 256))
-    data = make_batch(preset, batch, settings.decode_share)
+    task = Pretraining(model, settings)
+    trainer = Trainer(engine, task, settings, make_schedule(1000, 0.02, LR, 0, 256))
+    data = make_batch(preset, batch, settings.decode_ratio)
     return lambda: trainer.step(0, [data])
 
 

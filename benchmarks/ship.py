@@ -19,11 +19,10 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.common import console
-from openmarlin.config import DEFAULT_MODEL
 from openmarlin.jobs.extract import extract
 from openmarlin.model.io import MODEL_TYPE, load, tensors
 from openmarlin.model.tensor_files import CONFIG, REST, WEIGHTS
-from openmarlin.model.zoo import SHIPPED
+from openmarlin.model.zoo import DEFAULT_MODEL, SHIPPED
 from openmarlin.report.plots import curves_svg
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.log import METRICS_FILE, read_metrics
@@ -31,7 +30,7 @@ from openmarlin.training.log import METRICS_FILE, read_metrics
 ROOT = Path(__file__).parents[1]
 CLIPS, GOLDEN = ROOT / "examples" / "clips", ROOT / "tests" / "jobs" / "golden.npy"
 CURVE = ROOT / "docs" / "images" / f"{DEFAULT_MODEL}.svg"
-CRITIC, DISCRIMINATOR = "critic.", "discriminator."
+CRITIC, DISCRIMINATOR = "critic/weights/", "discriminator."
 """What a checkpoint calls it, and what MARLIN's files do."""
 
 
@@ -75,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     args = parser.parse_args()
-    checkpoint = Checkpoints(args.runs[-1], keep=1).newest()
+    checkpoint = Checkpoints(args.runs[-1]).newest()
     if checkpoint is None:
         parser.error(f"{args.runs[-1]} has no checkpoint")
     write_weights(checkpoint)

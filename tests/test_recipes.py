@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from openmarlin.training.schedule import make_schedule
-from openmarlin.training.settings import PretrainSettings, read_settings
+from openmarlin.pretraining.settings import PretrainSettings
+from openmarlin.settings import read_settings
+from openmarlin.training.optim import make_schedule
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 HERE = {"data": "store", "out": "run"}
 
 
 def _read(name: str) -> PretrainSettings:
-    return read_settings(RECIPES / f"pretrain_{name}.yaml", HERE)
+    return read_settings(PretrainSettings, RECIPES / f"pretrain_{name}.yaml", HERE)
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_recipe_is_complete(path: Path) -> None:
-    settings = read_settings(path, HERE)
+    settings = read_settings(PretrainSettings, path, HERE)
     assert settings.architecture().decoder_width
     head = path.read_text(encoding="utf-8")[:400]
     assert "data=STORE" in head
@@ -36,8 +37,8 @@ def test_hyper_parameters_of_the_paper(name: str) -> None:
     """spec section 3: four devices with 16 clips each, 40 of 2000 epochs of warm-up."""
     recipe = _read(name)
     assert recipe.model == name
-    assert (recipe.masking, recipe.mask_ratio, recipe.decode_share) == ("fasking", 0.9, 1.0)
-    assert (recipe.w_adv, recipe.d_steps, recipe.gradient_penalty) == (0.01, 1, 0)
+    assert (recipe.masking, recipe.mask_ratio, recipe.decode_ratio) == ("fasking", 0.9, 1.0)
+    assert (recipe.w_adv, recipe.critic_steps, recipe.gradient_penalty) == (0.01, 1, 0)
     assert (recipe.betas, recipe.weight_decay) == ((0.9, 0.95), 0)
     assert recipe.clip_grad is recipe.ema is recipe.weight_clip is None
     assert not (recipe.flip)

@@ -16,11 +16,22 @@ if TYPE_CHECKING:
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
     from openmarlin.jobs.reconstruct import reconstruct
+    from openmarlin.model.encoder import Encoder
     from openmarlin.model.io import load
 
-__all__ = ["__version__", "extract", "load", "masks", "prepare", "pretrain", "reconstruct"]
+__all__ = [
+    "Encoder",
+    "__version__",
+    "extract",
+    "load",
+    "masks",
+    "prepare",
+    "pretrain",
+    "reconstruct",
+]
 
 _HOMES = {
+    "Encoder": "openmarlin.model.encoder",
     "extract": "openmarlin.jobs.extract",
     "load": "openmarlin.model.io",
     "masks": "openmarlin.jobs.masks",

@@ -1,41 +1,101 @@
 """The command line: parsing, progress and exit codes; everything else is in the jobs.
 
+A verb's options, their help and their headings come from its settings class. Each may also be
+given as `key=value` or in a recipe (`--config`), and means the same.
+
 Exit codes: 0 all is well, 1 some inputs failed and are listed, 2 the request itself is wrong,
 130 interrupted.
 """
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import typer
+from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
 
 from openmarlin import __version__
-from openmarlin.config import DEFAULT_MODEL, Backend, Precision, Tail
 from openmarlin.console import console
-from openmarlin.errors import InputError, OpenMarlinError
+from openmarlin.errors import InputError, OpenMarlinError, on_command_line
+from openmarlin.jobs.settings import (
+    ExtractSettings,
+    MasksSettings,
+    PrepareSettings,
+    ReconstructSettings,
+)
+from openmarlin.pretraining.settings import PretrainSettings
+from openmarlin.settings import Settings, group, kind
 
 app = typer.Typer(
     help="Representation learning for facial video.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-Workers = Annotated[
-    int | None, typer.Option(help="Videos read at once.", show_default="one a core")
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in OUT.")]
-LimitSeconds = Annotated[float | None, typer.Option(help="Read at most so much of each video.")]
+@dataclass(frozen=True)
+class Verb:
+    """A verb with settings.
+
+    Attributes:
+        settings: its class; its fields are the options.
+        summary: the first line of its help.
+        inputs: what it reads, as the help names it.
+        several: it takes any number of inputs.
+        memory: the function of `native` that tells glibc what suits the work.
+    """
+
+    settings: type[Settings]
+    summary: str
+    inputs: str
+    several: bool = False
+    memory: str = ""
+
+
+VERBS = {
+    "extract": Verb(
+        ExtractSettings,
+        "Turn videos of faces into features: one vector a window, and a report.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
+    ),
+    "prepare": Verb(
+        PrepareSettings,
+        "Turn videos of faces into a store of crops and regions to train from.",
+        "Videos, folders, CSV tables with a column 'video', YouTube Faces.",
+        several=True,
+    ),
+    "pretrain": Verb(
+        PretrainSettings,
+        "Pre-train a model on a store.",
+        "The store that `openmarlin prepare` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "reconstruct": Verb(
+        ReconstructSettings,
+        "Show what a pre-trained model makes of a masked face.",
+        "A video with a face.",
+    ),
+    "masks": Verb(
+        MasksSettings,
+        "Draw what every masking strategy hides of a face.",
+        "A video with a face.",
+    ),
+}
 
 
 @contextmanager
@@ -62,194 +122,108 @@ def _root(
 ) -> None: ...
 
 
-@app.command()
-def extract(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(metavar="INPUT...", help="Videos, folders, CSV tables with a video column."),
-    ],
-    out: Annotated[
-        Path, typer.Option(help="A folder to write, or one .parquet, .npz or .csv file.")
-    ],
-    model: Annotated[str, typer.Option(help="Name, folder or checkpoint.")] = DEFAULT_MODEL,
-    faces: Annotated[str, typer.Option(help="largest, all, or a number a window.")] = "largest",
-    precropped: Annotated[
-        bool, typer.Option("--precropped", help="The videos are face crops already.")
-    ] = False,
-    align: Annotated[bool, typer.Option("--align", help="Rotate crops upright.")] = False,
-    rate: Annotated[int, typer.Option(help="Take every RATE-th frame.")] = 2,
-    stride: Annotated[int, typer.Option(help="Sampled frames from window to window.")] = 16,
-    tail: Annotated[Tail, typer.Option(help="What to do with the last window.")] = "pad",
-    tokens: Annotated[bool, typer.Option("--tokens", help="Also write all tokens.")] = False,
-    precision: Annotated[Precision, typer.Option(help="Of the encoder.")] = "auto",
-    backend: Annotated[Backend, typer.Option(help="What runs the encoder.")] = "auto",
-    batch: Annotated[int, typer.Option(help="Clips encoded at once.")] = 8,
-    workers: Workers = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    limit_seconds: LimitSeconds = None,
-) -> None:
-    """Turn videos of faces into features: one vector a window, and a report."""
-    from openmarlin.jobs.extract import announce
-    from openmarlin.jobs.extract import extract as run
-    from openmarlin.native import return_large_blocks
-
-    return_large_blocks()
+def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str, Any]) -> None:
+    """Call the verb's Python twin, say what came of it, and end with the exit code."""
+    verb, job = VERBS[name], import_module(f"openmarlin.jobs.{name}")
+    inputs, changes = _split(words)
+    changes |= {key: value for key, value in options.items() if value is not None}
+    if verb.memory:
+        getattr(import_module("openmarlin.native"), verb.memory)()
     with _interruptible():
-        result = run(
-            inputs,
-            out=out,
-            model=model,
-            faces=faces,
-            precropped=precropped,
-            align=align,
-            rate=rate,
-            stride=stride,
-            tail=tail,
-            tokens=tokens,
-            precision=precision,
-            backend=backend,
-            batch=batch,
-            workers=workers,
-            resume=resume,
-            overwrite=overwrite,
-            limit_seconds=limit_seconds,
-            progress=True,
-        )
-    announce(result, out)
-    if result.failures:
+        result = getattr(job, name)(*_inputs(name, inputs), config=config, progress=True, **changes)
+    job.announce(result)
+    if getattr(result, "failures", None):
         raise typer.Exit(1)
 
 
-@app.command()
-def prepare(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(metavar="INPUT...", help="Videos, folders, CSV tables, YouTube Faces."),
-    ],
-    out: Annotated[Path, typer.Option(help="The store, a folder.")],
-    size: Annotated[int, typer.Option(help="Side of a face crop, pixels.")] = 224,
-    margin: Annotated[int, typer.Option(help="Pixels around it, for augmentation.")] = 16,
-    min_frames: Annotated[int, typer.Option(help="Leave shorter tracks out.")] = 29,
-    max_frames: Annotated[int, typer.Option(help="Cut longer tracks into pieces.")] = 300,
-    min_face_px: Annotated[float, typer.Option(help="Leave smaller faces out.")] = 64,
-    sound: Annotated[bool, typer.Option("--sound", help="Also keep the sound.")] = False,
-    limit_seconds: LimitSeconds = None,
-    workers: Workers = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Turn videos of faces into a store of crops and regions to pre-train from."""
-    from openmarlin.jobs.prepare import announce
-    from openmarlin.jobs.prepare import prepare as run
-
-    with _interruptible():
-        result = run(
-            inputs,
-            out=out,
-            size=size,
-            margin=margin,
-            min_frames=min_frames,
-            max_frames=max_frames,
-            min_face_px=min_face_px,
-            sound=sound,
-            limit_seconds=limit_seconds,
-            workers=workers,
-            resume=resume,
-            overwrite=overwrite,
-            progress=True,
-        )
-    announce(result)
-    if result.failures:
-        raise typer.Exit(1)
+def _inputs(name: str, inputs: list[str]) -> tuple[Any, ...]:
+    if VERBS[name].several:
+        return (inputs,)
+    if not inputs and "data" not in VERBS[name].settings.model_fields:
+        raise InputError(f"{name} has nothing to read: name {VERBS[name].inputs.lower()}")
+    if len(inputs) > 1:
+        raise InputError(f"{name} reads one input, not {len(inputs)}: {', '.join(inputs)}")
+    return tuple(inputs)
 
 
-@app.command()
-def masks(
-    video: Annotated[Path, typer.Argument(help="A video with a face.")],
-    out: Annotated[Path, typer.Option(help="The picture, a PNG.")],
-    ratio: Annotated[float, typer.Option(help="Share of the tokens that is masked.")] = 0.9,
-    regions: Annotated[
-        str, typer.Option(help="What the last row hides first, separated by commas.")
-    ] = "left_eye,right_eye,mouth",
-    seed: Annotated[int, typer.Option(help="Of the chance in the masks.")] = 0,
-) -> None:
-    """Draw what every masking strategy hides of a face."""
-    from openmarlin.jobs.masks import masks as run
-
-    named = [name.strip() for name in regions.split(",")]
-    run(video, out=out, ratio=ratio, regions=named, seed=seed)
-    console.print(f"Look at {out}")
+def _split(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Words of a command line -> inputs, and settings written as key=value."""
+    inputs: list[str] = []
+    changes: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", key) and not Path(word).exists():
+            changes[key] = value
+        else:
+            inputs.append(word)
+    return inputs, changes
 
 
-@app.command()
-def pretrain(
-    changes: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings: data=STORE out=RUN steps=1000."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="A recipe, a YAML file of settings.", show_default=False)
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in out, from where it stopped.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in out.")
-    ] = False,
-) -> None:
-    """Pre-train a model on a store, as a recipe says."""
-    from openmarlin.jobs.pretrain import announce
-    from openmarlin.jobs.pretrain import pretrain as run
-    from openmarlin.native import keep_freed_memory
+def _command(name: str, verb: Verb) -> Callable[..., None]:
+    """A function with the signature that typer makes options of."""
 
-    keep_freed_memory()
-    pairs = [change.partition("=") for change in changes or []]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise InputError(f"'{key}' is not a setting: write key=value, such as steps=1000")
-    settings = {key: value for key, _, value in pairs}
-    with _interruptible():
-        result = run(config, settings, resume=resume, overwrite=overwrite, progress=True)
-    announce(result)
+    def command(words: list[str] | None, config: Path | None, **options: Any) -> None:
+        _run(name, words or [], config, options)
 
-
-@app.command()
-def reconstruct(
-    video: Annotated[Path, typer.Argument(help="A video with a face.")],
-    out: Annotated[Path, typer.Option(help="A folder for strips.png, strips.mp4, errors.json.")],
-    model: Annotated[
-        str, typer.Option(help="A whole autoencoder: name, folder, checkpoint.")
-    ] = DEFAULT_MODEL,
-    masking: Annotated[str, typer.Option(help="How (see `openmarlin masks`).")] = "fasking",
-    mask_ratio: Annotated[float, typer.Option(help="Share of the tokens that is masked.")] = 0.9,
-    regions: Annotated[
-        str, typer.Option(help="Parts of the face hidden first, separated by commas.")
-    ] = "",
-    windows: Annotated[int, typer.Option(help="How many: the first ones with a face.")] = 4,
-    precropped: Annotated[
-        bool, typer.Option("--precropped", help="The video is a face crop already.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of the chance in the masks.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in OUT.")] = False,
-) -> None:
-    """Show what a pre-trained model makes of a face that is masked."""
-    from openmarlin.jobs.reconstruct import announce
-    from openmarlin.jobs.reconstruct import reconstruct as run
-
-    result = run(
-        video,
-        out=out,
-        model=model,
-        masking=masking,
-        mask_ratio=mask_ratio,
-        regions=[name.strip() for name in regions.split(",") if name.strip()],
-        windows=windows,
-        precropped=precropped,
-        seed=seed,
-        overwrite=overwrite,
+    words = typer.Argument(
+        metavar="INPUT",
+        help=f"{verb.inputs} Any option may also be written as KEY=VALUE.",
+        show_default=False,
     )
-    announce(result)
+    recipe = typer.Option(help="A recipe: a YAML file of settings.", show_default=False)
+    parameters = [
+        _parameter("words", Annotated[list[str] | None, words]),
+        _parameter("config", Annotated[Path | None, recipe]),
+        *(_option(key, field) for key, field in verb.settings.model_fields.items()),
+    ]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = verb.summary
+    return command
+
+
+def _option(name: str, field: FieldInfo) -> Parameter:
+    """An option that hands on what was typed: the settings class says what it may be."""
+    flag = "--" + name.replace("_", "-")
+    settings: dict[str, Any] = {
+        "help": escape(_help(field)),
+        "rich_help_panel": group(field) or "Options",
+        "show_default": False,
+    }
+    if field.annotation is bool:
+        return _parameter(name, Annotated[bool | None, typer.Option(flag, metavar="", **settings)])
+    metavar = _metavar(field)
+    return _parameter(name, Annotated[str | None, typer.Option(flag, metavar=metavar, **settings)])
+
+
+def _parameter(name: str, annotation: Any) -> Parameter:
+    return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=annotation)
+
+
+def _help(field: FieldInfo) -> str:
+    default = field.get_default()
+    if field.is_required() or default is None or default is False or default in ((), {}):
+        return str(field.description)
+    text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return f"{field.description} [default: {text}]"
+
+
+def _metavar(field: FieldInfo) -> str:
+    words = kind(field)
+    if words.startswith("a whole number"):
+        return "INTEGER"
+    if words.startswith("a number"):
+        return "NUMBER"
+    if words == "a path":
+        return "PATH"
+    choices = get_args(field.annotation)
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return "|".join(choices)
+    return "TEXT"
+
+
+for _name, _verb in VERBS.items():
+    app.command(_name)(_command(_name, _verb))
 
 
 @app.command()
@@ -273,6 +247,7 @@ def doctor() -> None:
 
 def main() -> None:
     """Entry point of the `openmarlin` command."""
+    on_command_line()
     try:
         app()
     except OpenMarlinError as error:

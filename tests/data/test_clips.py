@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from media import numbered, write_video
 
-from openmarlin.config import ExtractSettings
 from openmarlin.data.clips import ClipReader
 from openmarlin.data.features import WindowRow
+from openmarlin.jobs.settings import ExtractSettings
 
 FPS = 30
 
@@ -53,3 +53,18 @@ def test_a_low_rate_is_no_pause(tmp_path: Path, tail: str) -> None:
 def test_the_limit_counts_the_pause(tmp_path: Path) -> None:
     path = paused(tmp_path / "a.mp4", before=36, pause_s=20, after=36)
     assert len(rows_of(path, limit_seconds=5.0)) == 5
+
+
+def test_what_is_unusual_is_noted_apart_from_damage(tmp_path: Path) -> None:
+    path = tmp_path / "joined.mjpeg"
+    with path.open("wb") as file:
+        for side in (64, 96):
+            setup = {"codec": "mjpeg", "pixel_format": "yuvj420p"}
+            images = numbered(8, side, side)
+            file.write(write_video(tmp_path / "part.mjpeg", images, **setup).read_bytes())
+    reader = ClipReader(path, ExtractSettings(precropped=True), None)
+    (clip,) = reader
+    assert clip.row.n_real == 8
+    assert reader.problems == []
+    assert len(reader.notes) == 1
+    assert "64x64 to 96x96" in reader.notes[0]

@@ -154,3 +154,21 @@ def test_tiny_frames_have_no_faces(landmarker: Landmarker) -> None:
     noise = np.random.default_rng(0)
     images = [noise.integers(0, 256, (8, 8, 3), dtype=np.uint8) for _ in range(6)]
     assert ids(track_images(images, landmarker)) == [[]] * 6
+
+
+def test_a_change_of_size_ends_tracks_and_boxes_follow_it(
+    clips: Path, landmarker: Landmarker, tmp_path: Path
+) -> None:
+    """A call whose picture grows from 320x180 to 640x360: two motion JPEG files in a row."""
+    with VideoReader(clips / "single_face.mp4") as video:
+        images = [frame.image for frame in islice(video, 24)]
+    small = [cv2.resize(image, (320, 180), interpolation=cv2.INTER_AREA) for image in images[:12]]
+    path = tmp_path / "joined.mjpeg"
+    with path.open("wb") as file:
+        for part in (small, images[12:]):
+            setup = {"codec": "mjpeg", "pixel_format": "yuvj420p"}
+            file.write(write_video(tmp_path / "part.mjpeg", part, **setup).read_bytes())
+    out = track_file(path, landmarker)
+    assert ids(out) == [[0]] * 6 + [[1]] * 6
+    before, after = squares(out)[5], squares(out)[6]
+    assert after == pytest.approx(2 * before, rel=0.05)

@@ -9,8 +9,8 @@ import pytest
 from actors import TEMPLATE, make_face
 
 from openmarlin.face.crop import marlin_square
-from openmarlin.face.landmarker import Face
-from openmarlin.face.track import Tracker, distances, distinct, measure, roll
+from openmarlin.face.landmarker import Face, distinct
+from openmarlin.face.track import Tracker, distances, measure, roll
 
 FPS = 15.0
 

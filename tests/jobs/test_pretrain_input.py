@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from toys import TOY, toy_store, toy_track
 
-from openmarlin.data.samples import SampleStream, StepBatches
+from openmarlin.data.dataset import SampleStream, StepBatches
 from openmarlin.data.store import Store, StoreWriter
 from openmarlin.errors import OpenMarlinError
 from openmarlin.jobs.prepare import prepare
-from openmarlin.jobs.pretrain import Pretraining, pretrain
+from openmarlin.jobs.pretrain import Pretrained, pretrain
 from openmarlin.model.io import load
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.log import read_metrics
@@ -36,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pretraining:
+def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     out = tmp_path_factory.mktemp("run") / "run"
     return pretrain(data=store, out=out, **{**TOY, "save_every": 2})
 
@@ -49,14 +54,14 @@ def copy(store: Path, tmp_path: Path) -> Path:
 RECIPE = Path(__file__).parents[2] / "recipes" / "pretrain_tiny_cpu.yaml"
 
 
-def told(call: Callable[[], Any]) -> str:
+def error(call: Callable[[], Any]) -> str:
     with pytest.raises(OpenMarlinError) as caught:
         call()
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def train(data: Path, out: Path, **values: Any) -> Pretraining:
+def train(data: Path, out: Path, **values: Any) -> Pretrained:
     return pretrain(data=data, out=out, **{**TOY, **values})
 
 
@@ -68,10 +73,10 @@ def shards(path: Path) -> list[Path]:
 
 
 def test_no_store_and_an_empty_one(tmp_path: Path) -> None:
-    assert "no such folder" in told(lambda: train(tmp_path / "none", tmp_path / "run"))
+    assert "no such folder" in error(lambda: train(tmp_path / "none", tmp_path / "run"))
     with StoreWriter(tmp_path / "empty", size=32):
         pass
-    assert "the store is empty" in told(lambda: train(tmp_path / "empty", tmp_path / "run"))
+    assert "the store is empty" in error(lambda: train(tmp_path / "empty", tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -81,7 +86,7 @@ def test_a_damaged_shard_is_fatal_and_named(copy: Path, tmp_path: Path) -> None:
     raw = bytearray(file.read_bytes())
     raw[len(raw) // 2 :] = bytes(len(raw) - len(raw) // 2)
     file.write_bytes(raw)
-    line = told(lambda: train(copy, tmp_path / "run", steps=30, val_share=0))
+    line = error(lambda: train(copy, tmp_path / "run", steps=30, val_share=0))
     assert line.startswith(f"{file}: damaged (frame ")
     assert line.endswith("copy it again, or leave it out with damaged=skip")
 
@@ -91,12 +96,12 @@ def test_a_damaged_shard_is_fatal_and_named(copy: Path, tmp_path: Path) -> None:
     assert "5 tracks to train on" in log
 
 
-def test_loaders_tell_of_damage_in_the_same_words(copy: Path, tmp_path: Path) -> None:
+def test_loaders_report_damage_in_the_same_words(copy: Path, tmp_path: Path) -> None:
     for file in shards(copy)[1:]:
         raw = bytearray(file.read_bytes())
         raw[-200:] = bytes(200)
         file.write_bytes(raw)
-    line = told(lambda: train(copy, tmp_path / "run", steps=30, val_share=0, workers=1))
+    line = error(lambda: train(copy, tmp_path / "run", steps=30, val_share=0, workers=1))
     assert line.startswith(f"{copy}/shard-0000")
     assert "damaged (frame " in line
     assert line.endswith("copy it again, or leave it out with damaged=skip")
@@ -105,12 +110,12 @@ def test_loaders_tell_of_damage_in_the_same_words(copy: Path, tmp_path: Path) ->
 def test_index_and_shards_that_disagree(copy: Path, tmp_path: Path) -> None:
     file = shards(copy)[2]
     file.write_bytes(file.read_bytes()[:-5])
-    assert f"{file}: has " in told(lambda: train(copy, tmp_path / "run"))
+    assert f"{file}: has " in error(lambda: train(copy, tmp_path / "run"))
     file.unlink()
-    assert f"{file}: no such file" in told(lambda: train(copy, tmp_path / "run"))
+    assert f"{file}: no such file" in error(lambda: train(copy, tmp_path / "run"))
     toy_store(tmp_path / "other", tracks=2)
     shutil.copy(tmp_path / "other" / "tracks.parquet", copy)
-    assert "does not agree with index.json" in told(lambda: train(copy, tmp_path / "run"))
+    assert "does not agree with index.json" in error(lambda: train(copy, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -121,34 +126,34 @@ def test_index_and_shards_that_disagree(copy: Path, tmp_path: Path) -> None:
     ("values", "line"),
     [
         ({"shape": {**TOY["shape"], "patch": 5}}, "image_size 32 is not a multiple of patch 5"),
-        ({"shape": {**TOY["shape"], "patch": 4}}, "image_size 32 and patch 4 do not fit"),
+        ({"shape": {**TOY["shape"], "patch": 4}}, "patch 4 does not fit"),
         ({"shape": {**TOY["shape"], "frames": 3}}, "frames 3 is not a multiple of tubelet 2"),
         ({"mask_ratio": 0.99}, "leaves none of 32 tokens visible"),
         ({"mask_ratio": 0.0}, "masks none of 32 tokens"),
         ({"masking": "Fasking"}, "unknown masking 'Fasking'"),
-        ({"maskin": "tube"}, "unknown setting 'maskin': did you mean 'masking'?"),
+        ({"maskin": "tube"}, "'maskin': did you mean 'masking'?"),
         ({"accelerator": "gpuu"}, "1 device(s) of kind 'gpuu' cannot be used"),
-        ({"init": "nowhere"}, "init=nowhere, init_part=full: there is no model"),
-        ({"init": "small"}, "init=small has another shape than the model"),
+        ({"init": "nowhere"}, "init='nowhere', init_part='full': there is no model"),
+        ({"init": "small"}, "init='small' has another shape than the model"),
     ],
 )
 def test_what_cannot_be_leaves_no_folder(
     store: Path, tmp_path: Path, values: dict[str, Any], line: str
 ) -> None:
-    assert line in told(lambda: train(store, tmp_path / "run", **values))
+    assert line in error(lambda: train(store, tmp_path / "run", **values))
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 def test_a_short_training_starts_from_another_ones_model(
-    store: Path, run: Pretraining, tmp_path: Path
+    store: Path, run: Pretrained, tmp_path: Path
 ) -> None:
     again = train(store, tmp_path / "run", init=str(run.model), steps=1, base_lr=1e-9, min_lr=0)
     assert again.val_rec == pytest.approx(run.val_rec, rel=1e-4)
 
 
-def test_a_folder_in_use(store: Path, run: Pretraining) -> None:
+def test_a_folder_in_use(store: Path, run: Pretrained) -> None:
     script = (
-        "import fcntl, sys; f = open(sys.argv[1], 'a+'); fcntl.lockf(f, fcntl.LOCK_EX);"
+        "import filelock, sys; lock = filelock.FileLock(sys.argv[1]); lock.acquire();"
         "print('locked', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -157,28 +162,48 @@ def test_a_folder_in_use(store: Path, run: Pretraining) -> None:
         stdout=subprocess.PIPE,
     ) as other:
         other.stdout.readline()
-        line = told(lambda: pretrain(out=run.out, resume=True))
+        line = error(lambda: pretrain(out=run.out, resume=True))
         other.stdin.close()
-    assert line.startswith(f"{run.out}: another run is using this folder")
+    assert line.startswith(f"{run.out}: in use")
 
 
-def test_resume_asks_for_the_same_run(run: Pretraining, tmp_path: Path) -> None:
+def test_resume_asks_for_the_same_run(run: Pretrained, tmp_path: Path) -> None:
     config = (run.out / "config.yaml").read_bytes()
     toy_store(tmp_path / "other", tracks=4)
-    line = told(lambda: pretrain(out=run.out, resume=True, data=tmp_path / "other"))
-    assert "not the store the run in" in line
-    assert f"init={run.out}/checkpoints/step-00000006/model" in line
-    assert "batch was 4, is 2" in told(lambda: pretrain(out=run.out, resume=True, batch=2))
-    assert "no run to resume" in told(lambda: pretrain(out=tmp_path / "x", resume=True))
+    line = error(lambda: pretrain(out=run.out, resume=True, data=tmp_path / "other"))
+    assert str(run.out) in line
+    assert "tracks was 6, is 4" in line
+    assert "batch was 4, is 2" in error(lambda: pretrain(out=run.out, resume=True, batch=2))
+    assert "data=" in error(lambda: pretrain(out=tmp_path / "x", resume=True))
     assert (run.out / "config.yaml").read_bytes() == config
 
 
-def test_a_damaged_checkpoint_can_be_taken_away(run: Pretraining, tmp_path: Path) -> None:
+def test_what_a_run_starts_from_is_not_overwritten_by_it(store: Path, run: Pretrained) -> None:
+    line = error(lambda: train(store, run.out, init=str(run.model), overwrite=True))
+    assert line.startswith(f"init='{run.model}' lies in {run.out}")
+    assert (run.model / "config.json").is_file()
+
+
+def test_a_call_leaves_the_process_as_it_was(store: Path, tmp_path: Path) -> None:
+    def state() -> tuple[object, ...]:
+        handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+        level = logging.getLogger("lightning_fabric").level
+        precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+        filters = list(warnings.filters)
+        return handlers, level, precision, threads, filters, cv2.getNumThreads()
+
+    train(store, tmp_path / "first", steps=1)  # whatever is loaded now sets itself up
+    before = state()
+    train(store, tmp_path / "second", steps=1)
+    assert state() == before
+
+
+def test_a_damaged_checkpoint_can_be_taken_away(run: Pretrained, tmp_path: Path) -> None:
     out = Path(shutil.copytree(run.out, tmp_path / "run"))
-    newest = Checkpoints(out, 2).newest()
+    newest = Checkpoints(out).newest()
     file = newest.path / "training.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    line = told(lambda: pretrain(out=out, resume=True))
+    line = error(lambda: pretrain(out=out, resume=True))
     assert "remove this folder to go on from the checkpoint before it" in line
     shutil.rmtree(newest.path)
     assert pretrain(out=out, resume=True).step == 6
@@ -190,9 +215,10 @@ def test_a_damaged_checkpoint_can_be_taken_away(run: Pretraining, tmp_path: Path
 
 
 def test_a_loss_that_is_no_number_names_its_clips(store: Path, tmp_path: Path) -> None:
-    line = told(lambda: train(store, tmp_path, base_lr=1e30, warmup=0, w_adv=0, val_share=0))
+    line = error(lambda: train(store, tmp_path, base_lr=1e30, warmup=0, w_adv=0, val_share=0))
     assert "the loss is not finite" in line
-    assert f"{tmp_path}/nonfinite.json lists its clips; start a new run with " in line
+    assert f"{tmp_path}/nonfinite.json" in line
+    assert "base_lr=" in line
     saved = json.loads((tmp_path / "nonfinite.json").read_text())
     groups = [track.group for track in Store(store).tracks]
     step = saved["step"]
@@ -215,9 +241,9 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         write(*what)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    line = told(lambda: train(store, tmp_path, save_every=2))
+    line = error(lambda: train(store, tmp_path, save_every=2))
     assert line.startswith(f"cannot write {tmp_path}/checkpoints/step-00000004: No space left")
-    assert Checkpoints(tmp_path, 2).newest().step == 2
+    assert Checkpoints(tmp_path).newest().step == 2
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
     assert pretrain(out=tmp_path, resume=True).step == 6
 
@@ -240,7 +266,7 @@ def test_from_videos_to_a_model_that_has_learnt(clips: Path, tmp_path: Path) -> 
         "colour": 0,
         "crop": 0,
     }
-    result = pretrain(RECIPE, changes, data=tmp_path / "faces", out=tmp_path / "run")
+    result = pretrain(tmp_path / "faces", out=tmp_path / "run", config=RECIPE, **changes)
     rec = [row["rec"] for row in read_metrics(result.out / "metrics.jsonl") if "rec" in row]
     assert sum(rec[-5:]) < 0.3 * sum(rec[:5])
     assert result.val_rec < 0.15 * rec[0]

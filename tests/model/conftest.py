@@ -14,12 +14,12 @@ from openmarlin.model.config import ModelConfig
 SMALL = ModelConfig(
     name="midget",
     image_size=32,
-    width=64,
+    width=192,
     depth=2,
-    heads=1,
-    decoder_width=64,
+    heads=3,
+    decoder_width=192,
     decoder_depth=1,
-    decoder_heads=1,
+    decoder_heads=3,
     trained=True,
 )
 

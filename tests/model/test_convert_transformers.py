@@ -21,14 +21,14 @@ transformers = pytest.importorskip("transformers")
 
 SHAPE = {
     "image_size": 32,
-    "hidden_size": 128,
+    "hidden_size": 192,
     "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 512,
-    "decoder_hidden_size": 64,
+    "num_attention_heads": 3,
+    "intermediate_size": 768,
+    "decoder_hidden_size": 192,
     "decoder_num_hidden_layers": 1,
-    "decoder_num_attention_heads": 1,
-    "decoder_intermediate_size": 256,
+    "decoder_num_attention_heads": 3,
+    "decoder_intermediate_size": 768,
     "use_mean_pooling": False,
     "layer_norm_eps": 1e-6,
 }
@@ -62,6 +62,11 @@ def assert_equal(ours: Autoencoder, theirs: Any, video: torch.Tensor, mask: torc
     torch.testing.assert_close(ours(video, mask), wanted, **TOLERANCE)
 
 
+def say_raw_pixels(folder: Path) -> None:
+    """A preprocessing without a normalisation, so that both models see the same numbers."""
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
+
+
 def rename(folder: Path, naming: str) -> None:
     """Gives the biases of q and v their names in transformers 4 or 5."""
     old = {"query.bias": "q_bias", "value.bias": "v_bias"}
@@ -81,6 +86,7 @@ def test_reads_the_whole(
     theirs: Any, naming: str, video: torch.Tensor, make_mask: Mask, tmp_path: Path
 ) -> None:
     theirs.save_pretrained(tmp_path)
+    say_raw_pixels(tmp_path)
     rename(tmp_path, naming)
     ours = load(tmp_path, "full")
     assert ours.config.layer_norm_eps == 1e-6
@@ -103,6 +109,7 @@ def test_what_the_decoder_predicts_is_said_there_and_back(
 @pytest.mark.parametrize("naming", ["4", "5"])
 def test_reads_an_encoder(theirs: Any, naming: str, video: torch.Tensor, tmp_path: Path) -> None:
     theirs.videomae.save_pretrained(tmp_path)
+    say_raw_pixels(tmp_path)
     rename(tmp_path, naming)
     wanted = theirs.videomae(video.transpose(1, 2)).last_hidden_state
     torch.testing.assert_close(load(tmp_path)(video), wanted, **TOLERANCE)
@@ -118,6 +125,7 @@ def test_reads_a_classifier_whose_norm_follows_the_mean(
     theirs = randomised(transformers.VideoMAEForVideoClassification(config)).eval()
     theirs.fc_norm.eps = SHAPE["layer_norm_eps"]
     theirs.save_pretrained(tmp_path)
+    say_raw_pixels(tmp_path)
     features = load(tmp_path).features(video)
     wanted = theirs(video.transpose(1, 2)).logits
     torch.testing.assert_close(theirs.classifier(features), wanted, **TOLERANCE)
@@ -138,6 +146,56 @@ def test_a_normalisation_that_the_folder_declares_is_folded_in(
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     wanted = theirs.videomae(video.transpose(1, 2)).last_hidden_state
     torch.testing.assert_close(load(tmp_path)(video), wanted, **TOLERANCE)
+
+
+@torch.inference_mode()
+def test_a_folder_without_preprocessing_is_normalised_as_videomae_and_says_so(
+    theirs: Any, video: torch.Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs.videomae.save_pretrained(tmp_path)
+    mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    m, s = (torch.tensor(v).view(1, 3, 1, 1, 1) for v in (mean, std))
+    wanted = theirs.videomae(((video - m) / s).transpose(1, 2)).last_hidden_state
+    torch.testing.assert_close(load(tmp_path)(video), wanted, **TOLERANCE)
+    assert "0.485" in capsys.readouterr().err
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("width", [1280, 1408])
+def test_heads_of_the_larger_models_are_those_published(width: int, tmp_path: Path) -> None:
+    """16, which are 80 and 88 wide: the same weights in both formats give the same tokens."""
+    sizes = {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 16}
+    decoder = {"decoder_hidden_size": 640, "decoder_num_attention_heads": 8}
+    hidden = {"intermediate_size": 4 * width, "decoder_intermediate_size": 2560}
+    theirs = autoencoder(SHAPE | {"image_size": 224} | sizes | decoder | hidden)
+    theirs.save_pretrained(tmp_path / "folder")
+    say_raw_pixels(tmp_path / "folder")
+    file = tmp_path / "huge.pth"
+    torch.save({"model": as_authors_file(theirs)}, file)
+    clip = torch.rand(1, 3, 16, 224, 224, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(load(file)(clip), load(tmp_path / "folder")(clip), **TOLERANCE)
+    with pytest.raises(ModelError, match="decoder_heads="):
+        load(file, "full")
+    assert load(file, "full", decoder_heads=8).config.decoder_heads == 8
+    with pytest.raises(ModelError, match="heads=20"):
+        load(tmp_path / "folder", heads=20)
+
+
+@torch.inference_mode()
+def test_reads_the_authors_finetuned_file(
+    theirs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = as_authors_file(autoencoder(SHAPE | {"image_size": 224}))
+    state = {k.removeprefix("encoder."): t for k, t in state.items() if k.startswith("encoder.")}
+    torch.save({"model": {f"encoder.{k}": t for k, t in state.items()}}, tmp_path / "plain.pth")
+    tuned = {
+        k.replace("norm.", "fc_norm.") if k.startswith("norm.") else k: t for k, t in state.items()
+    }
+    tuned |= {"head.weight": torch.ones(400, 192), "head.bias": torch.ones(400)}
+    torch.save({"module": tuned}, tmp_path / "tuned.pth")
+    ours, plain = (load(tmp_path / f"{name}.pth").state_dict() for name in ("tuned", "plain"))
+    assert all(torch.equal(tensor, plain[name]) for name, tensor in ours.items())
+    assert "head.weight" in capsys.readouterr().err
 
 
 def test_a_bias_that_was_lost_is_an_error_and_one_that_never_was_is_zero(
@@ -165,7 +223,7 @@ def test_a_bias_that_was_lost_is_an_error_and_one_that_never_was_is_zero(
         ({"intermediate_size": None}, "mlp_ratio Input should be a valid number"),
         (
             {"intermediate_size": 256},
-            r"mlp.layers.0.linear.weight is \(512, 128\), not \(256, 128\)",
+            r"mlp.layers.0.linear.weight is \(768, 192\), not \(256, 192\)",
         ),
         ({"image_size": [32, 64]}, "image_size Input should be a valid integer"),
         ({"num_hidden_layers": 3}, r"13 missing \(encoder.blocks.2"),
@@ -312,5 +370,5 @@ def test_a_head_that_lacks_rows_is_reported(theirs: Any, tmp_path: Path) -> None
     state = as_authors_file(theirs)
     state["decoder.head.weight"] = state["decoder.head.weight"][:100]
     torch.save({"model": state}, tmp_path / "bad.pth")
-    with pytest.raises(ModelError, match=r"decoder.head.weight is \(100, 64\), not \(1536, 64\)"):
+    with pytest.raises(ModelError, match=r"decoder.head.weight is \(100, 192\), not \(1536, 192\)"):
         load(tmp_path / "bad.pth", "full")

@@ -26,8 +26,8 @@ def test_parameters_are_as_published(name: str, count: int) -> None:
 def test_all_tokens_and_one_vector_a_clip(midget: Autoencoder, video: torch.Tensor) -> None:
     encoder = midget.encoder
     tokens, features = encoder(video), encoder.features(video)
-    assert tokens.shape == (2, 32, 64)
-    assert features.shape == (2, 64)
+    assert tokens.shape == (2, 32, 192)
+    assert features.shape == (2, 192)
     wanted = encoder.norm(encoder.trunk(video).mean(1))
     torch.testing.assert_close(features, wanted)
     assert not torch.allclose(features, tokens.mean(1), atol=1e-3)
@@ -57,7 +57,7 @@ def test_masked_tokens_have_no_influence(
 ) -> None:
     mask = make_mask(2, 32, 28)
     tokens = midget.encoder(video, mask)
-    assert tokens.shape == (2, 4, 64)
+    assert tokens.shape == (2, 4, 192)
     cells = mask.reshape(2, 1, 8, 2, 2).repeat_interleave(2, 2)
     cells = cells.repeat_interleave(16, 3).repeat_interleave(16, 4)
     garbled = torch.where(cells, torch.rand_like(video), video)
@@ -86,3 +86,11 @@ def test_half_precision_weights_take_float_video(midget: Autoencoder, video: tor
     features = midget.encoder.to(torch.bfloat16).features(video)
     assert features.dtype == torch.bfloat16
     assert torch.cosine_similarity(features.float(), wanted).min() > 0.999
+
+
+def test_bytes_are_scaled_by_their_type(midget: Autoencoder, video: torch.Tensor) -> None:
+    pixels = (video * 255).round().to(torch.uint8)
+    wanted = midget.encoder.features(pixels.float() / 255)
+    torch.testing.assert_close(midget.encoder.features(pixels), wanted)
+    with pytest.raises(ModelError, match="int64"):
+        midget.encoder.features(pixels.long())

@@ -100,8 +100,8 @@ def test_a_trained_model_at_another_size_gets_new_positions(
     save_folder(midget, tmp_path)
     model = load(tmp_path, "full", frames=32, image_size=48)
     assert (model.config.frames, model.config.image_size) == (32, 48)
-    assert torch.equal(model.encoder.pos_embedding.emb, sinusoid_table(16 * 9, 64))
-    assert torch.equal(model.decoder.pos_embedding.emb, sinusoid_table(16 * 9, 64))
+    assert torch.equal(model.encoder.pos_embedding.emb, sinusoid_table(16 * 9, 192))
+    assert torch.equal(model.decoder.pos_embedding.emb, sinusoid_table(16 * 9, 192))
     assert torch.equal(model.encoder.norm.weight, midget.encoder.norm.weight)
     with pytest.raises(ModelError, match="frames 15 is not a multiple"):
         load(tmp_path, frames=15)
@@ -226,12 +226,12 @@ def spoil_folder(kind: str, good: Path, state: dict[str, torch.Tensor]) -> None:
         ("whole model", r"holds pickled code \(openmarlin.model.autoencoder.Autoencoder\)"),
         ("another model", r"not a MARLIN or VideoMAE .*its 2 tensors \(weight, bias, \.\.\.\)"),
         ("torch cut short", "is damaged or cut short"),
-        ("odd width", "width 48 is not a multiple of 64"),
+        ("odd width", r"48 wide.*heads="),
         ("safetensors cut short", "is damaged or cut short"),
         ("missing tensor", r"1 missing \(encoder.norm.bias\); the file is incomplete"),
         ("unexpected tensor", r"1 unexpected \(encoder.cls_token\)"),
         ("unexpected part", r"1 unexpected \(head.weight\)"),
-        ("another size", r"misshapen \(encoder.* is \(64.*not \(128.* different models"),
+        ("another size", r"misshapen \(encoder.* is \(192.*not \(128.* different models"),
         ("unknown setting", "config.json cannot be built: colour Extra inputs"),
         ("impossible setting", "image_size 33 is not a multiple of patch 16"),
         ("config cut short", "is not JSON"),
@@ -285,3 +285,78 @@ def test_the_command_line_in_an_original_file_is_no_code(
     path = tmp_path / "with_args.pt"
     torch.save({"model": midget.state_dict(), "args": argparse.Namespace(lr=0.1)}, path)
     assert isinstance(load(path), Encoder)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_wrappers_of_training_are_stripped(
+    prefix: str, midget: Autoencoder, tmp_path: Path
+) -> None:
+    state = {prefix + name: tensor for name, tensor in midget.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+    assert same(load(tmp_path / "a.ckpt", "full"), midget)
+
+
+@pytest.mark.parametrize("nest", ["model_ema", "state_dict_ema", "teacher"])
+def test_averaged_weights_are_read_where_there_are_no_others_and_named(
+    nest: str, midget: Autoencoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = midget.state_dict()
+    torch.save({nest: state}, tmp_path / "a.pth")
+    assert same(load(tmp_path / "a.pth", "full"), midget)
+    assert nest in capsys.readouterr().err
+    torch.save({"model": state, nest: {}}, tmp_path / "a.pth")
+    assert same(load(tmp_path / "a.pth", "full"), midget)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_teacher_beside_its_student_is_refused(midget: Autoencoder, tmp_path: Path) -> None:
+    state = midget.encoder.state_dict()
+    both = {f"{who}.{name}": t for who in ("teacher", "student") for name, t in state.items()}
+    torch.save(both, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match="teacher"):
+        load(tmp_path / "a.pth")
+
+
+def test_safetensors_in_several_files(midget: Autoencoder, tmp_path: Path) -> None:
+    save_folder(midget, tmp_path)
+    whole = tmp_path / "model.safetensors"
+    state = load_file(whole)
+    names = [f"model-{i + 1:05}-of-00002.safetensors" for i in range(2)]
+    places = {name: names[i % 2] for i, name in enumerate(state)}
+    for file in names:
+        save_file({k: t for k, t in state.items() if places[k] == file}, tmp_path / file)
+    whole.unlink()
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    assert same(load(tmp_path, "full"), midget)
+    index.write_text(json.dumps({"weight_map": {"a": "../secret"}}))
+    with pytest.raises(ModelError, match=r"index\.json"):
+        load(tmp_path)
+    index.write_text(json.dumps({"weight_map": places | {"a": "absent.safetensors"}}))
+    with pytest.raises(ModelError, match=r"absent\.safetensors"):
+        load(tmp_path)
+
+
+def test_a_head_and_a_task_beside_the_encoder_do_not_disturb_it(
+    midget: Autoencoder, tmp_path: Path
+) -> None:
+    save_folder(midget, tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"task": {"labels": ["a"]}}))
+    save_file({"weight": torch.ones(1, 192)}, tmp_path / "head.safetensors")
+    assert same(load(tmp_path, "full"), midget)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"), [(torch.nn.Linear(1, 1), "Linear"), (3, "int"), (None, "None"), ("", "''")]
+)
+def test_what_is_no_name_and_no_path_is_one_line(source: Any, words: str) -> None:
+    with pytest.raises(ModelError, match=words) as caught:
+        load(source)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["https://example.org/a.pt", "~nobody-here/a", "a" * 5000])
+def test_names_that_are_no_path_are_one_line(name: str) -> None:
+    with pytest.raises(ModelError, match="there is no model"):
+        load(name)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+import openmarlin
 from openmarlin import native
 from openmarlin.errors import ModelError
 from openmarlin.model import runner
@@ -12,6 +17,7 @@ from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import to_model_input
 from openmarlin.model.openvino_graph import build_graph, patchify_bytes
 from openmarlin.model.runner import EncoderRunner, choose
+from openmarlin.model.zoo import DEFAULT_MODEL
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SMALL = ModelConfig(image_size=32, frames=4, patch=8, width=48, depth=2, heads=3)
@@ -91,8 +97,8 @@ def test_results_outlive_the_next_call(precision: str, backend: str) -> None:
     kept = run(clips[:1], tokens=True)
     copies = [array.copy() for array in kept]
     run(clips[1:], tokens=True)
-    for array, copy in zip(kept, copies, strict=True):
-        np.testing.assert_array_equal(array, copy)
+    for array, before in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(array, before)
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
@@ -118,12 +124,6 @@ def test_an_encoder_in_bf16_runs_in_fp32_too(backend: str) -> None:
     encoder, clips = make_encoder(), make_clips(2)
     want = expected(encoder, clips)[0]
     assert cosine(EncoderRunner(encoder.bfloat16(), "fp32", backend)(clips), want).min() > 0.999
-
-
-def test_threads_are_put_back() -> None:
-    before = torch.get_num_threads()
-    EncoderRunner(make_encoder(), "fp32", "torch", threads=1)(make_clips(1))
-    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("bad", ["shape", "dtype"])
@@ -156,7 +156,7 @@ def test_the_choice(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     precision, backend, reason = choose(*wanted, device)
     assert (precision, backend) == chosen
-    assert ("asked for" in reason) == ("auto" not in wanted)
+    assert ("as requested" in reason) == ("auto" not in wanted)
 
 
 @pytest.mark.parametrize(
@@ -181,11 +181,6 @@ def test_what_cannot_be_had_is_refused(
         choose(precision, backend, device)
 
 
-def test_threads_must_be_positive() -> None:
-    with pytest.raises(ModelError, match="at least 1"):
-        EncoderRunner(make_encoder(), threads=0)
-
-
 def test_values_are_bytes_in_token_order() -> None:
     clips = make_clips(2)
     values = patchify_bytes(clips, SMALL)
@@ -207,3 +202,63 @@ def test_a_lone_clip_among_other_work_gives_the_same_features() -> None:
     encoder, clips = make_encoder(), make_clips(1)
     alone, shared = (EncoderRunner(encoder, "fp32", "openvino", shared=s) for s in (False, True))
     np.testing.assert_allclose(alone(clips), shared(clips), rtol=1e-5, atol=1e-6)
+
+
+def test_encode_is_the_runner_and_takes_torch_and_numpy() -> None:
+    encoder, clips = make_encoder(), make_clips(11)  # more than are encoded at once
+    want = EncoderRunner(encoder)(clips, tokens=True)
+    features, tokens = encoder.encode(clips, tokens=True)
+    np.testing.assert_array_equal(features, want[0])
+    np.testing.assert_array_equal(tokens, want[1])
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(encoder.encode(torch.from_numpy(clips)), features)
+    assert encoder.encode(clips[:0]).shape == (0, SMALL.width)
+
+
+@pytest.mark.parametrize("change", ["step", "load_state_dict", "dtype"])
+def test_encode_takes_the_weights_as_they_are(change: str) -> None:
+    encoder, other, clips = make_encoder(), make_encoder(), make_clips(2)
+    before = encoder.encode(clips)
+    with torch.no_grad():
+        other.blocks[0].mlp.layers[0].linear.weight.mul_(2)
+    if change == "step":
+        with torch.no_grad():
+            encoder.blocks[0].mlp.layers[0].linear.weight.mul_(2)
+    elif change == "load_state_dict":
+        encoder.load_state_dict(other.state_dict())
+    else:
+        encoder.to(torch.bfloat16)
+        other = encoder
+    after = encoder.encode(clips)
+    np.testing.assert_array_equal(after, EncoderRunner(other)(clips))
+    assert not np.array_equal(before, after)
+
+
+def test_an_encoder_that_has_encoded_can_be_copied_and_saved(tmp_path: Path) -> None:
+    encoder, clips = make_encoder(), make_clips(1)
+    features = encoder.encode(clips)
+    np.testing.assert_array_equal(copy.deepcopy(encoder).encode(clips), features)
+    torch.save(encoder, tmp_path / "whole.pt")
+
+
+@pytest.mark.parametrize(
+    "clips", [make_clips(1)[0], make_clips(1).astype(np.float32), [1, 2], "a.mp4"]
+)
+def test_encode_refuses_what_is_no_clip(clips: Any) -> None:
+    with pytest.raises(ModelError):
+        make_encoder().encode(clips)
+
+
+def test_encode_gives_what_extract_gives(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the face crops of a real video, as `extract` hands them to its engine."""
+    crops, run = [], EncoderRunner.__call__
+
+    def recorded(self: EncoderRunner, pixels: np.ndarray, **options: Any) -> Any:
+        crops.append(pixels.copy())
+        return run(self, pixels, **options)
+
+    monkeypatch.setattr(EncoderRunner, "__call__", recorded)
+    table = openmarlin.extract(clips / "single_face.mp4")
+    monkeypatch.undo()
+    features = openmarlin.load(DEFAULT_MODEL).encode(np.concatenate(crops))
+    np.testing.assert_array_equal(features, table.embeddings)

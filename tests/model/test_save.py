@@ -22,7 +22,7 @@ def test_our_folder_holds_three_files_that_explain_themselves(
     names = {path.name for path in (tmp_path / "m").iterdir()}
     assert names == {"config.json", "model.safetensors", "README.md"}
     config = json.loads((tmp_path / "m" / "config.json").read_text())
-    assert (config["model_type"], config["width"]) == ("openmarlin", 64)
+    assert (config["model_type"], config["width"]) == ("openmarlin", 192)
     with safe_open(tmp_path / "m" / "model.safetensors", "pt") as file:
         assert set(file.keys()) == set(midget.state_dict())
     card = (tmp_path / "m" / "README.md").read_text()
@@ -53,7 +53,7 @@ def test_an_older_folder_is_only_replaced_when_asked(
     assert (target / "note.txt").exists()
     writer(midget, target, overwrite=True)
     assert not (target / "note.txt").exists()
-    assert load(target, "full").config.width == 64
+    assert load(target, "full").config.width == 192
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 

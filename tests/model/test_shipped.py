@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from openmarlin.config import DEFAULT_MODEL
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load
 from openmarlin.model.layers import axes_table, to_model_input
 from openmarlin.model.tensor_files import REST, WEIGHTS, read
-from openmarlin.model.zoo import SHIPPED
+from openmarlin.model.zoo import DEFAULT_MODEL, SHIPPED
 
 FOLDER = SHIPPED[DEFAULT_MODEL].folder
 

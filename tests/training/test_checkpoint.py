@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,25 @@ from toys import TOY
 from openmarlin.errors import InputError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.config import PRESETS
-from openmarlin.model.io import load, weights_sha256
+from openmarlin.model.io import load, save_folder, weights_sha256
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
+from openmarlin.training.task import Monitor, Progress
 
 CONFIG = PRESETS["tiny"].changed(**TOY["shape"])
 
 
-def save(
-    checkpoints: Checkpoints, step: int, val_rec: float | None = None, **state: Any
-) -> Checkpoint:
+MONITOR = Monitor("error", "min")
+
+
+def open_in(run: Path, keep: int = 2) -> Checkpoints:
+    return Checkpoints(run, MONITOR, keep)
+
+
+def save(checkpoints: Checkpoints, step: int, error: float | None = None) -> Checkpoint:
     model = Autoencoder(CONFIG, torch.Generator().manual_seed(step))
     tensors = {"optimizer.a": torch.full((3,), float(step)), "view": torch.arange(6.0)[::2]}
-    return checkpoints.save(model, tensors, {"step": step, "val_rec": val_rec, **state})
+    metrics = {} if error is None else {"error": error, "other": -error}
+    return checkpoints.save(partial(save_folder, model), tensors, Progress(step, 9), metrics)
 
 
 def steps(checkpoints: Checkpoints) -> list[int]:
@@ -38,28 +46,29 @@ def files(path: Path) -> dict[str, bytes]:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    saved = save(Checkpoints(tmp_path, 2), 7, 0.5, store="abc")
-    found = Checkpoints(tmp_path, 2).newest()
-    assert found == saved
-    assert found.state == {"step": 7, "val_rec": 0.5, "store": "abc"}
-    tensors = found.tensors()
+    saved = save(open_in(tmp_path), 7, 0.5)
+    newest = open_in(tmp_path).newest()
+    assert newest == saved
+    assert newest.progress == (7, 9)
+    assert newest.metrics == {"error": 0.5, "other": -0.5}
+    tensors = newest.tensors()
     torch.testing.assert_close(tensors["optimizer.a"], torch.full((3,), 7.0))
     torch.testing.assert_close(tensors["view"], torch.tensor([0.0, 2.0, 4.0]))
     model = Autoencoder(CONFIG, torch.Generator().manual_seed(7))
-    assert weights_sha256(load(found.model, "full")) == weights_sha256(model)
+    assert weights_sha256(load(newest.model, "full")) == weights_sha256(model)
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints = open_in(tmp_path)
     assert (checkpoints.newest(), checkpoints.best(), checkpoints.all()) == (None, None, [])
     checkpoints.sweep()
 
 
 def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints = open_in(tmp_path)
     kept = []
-    for step, val_rec in enumerate([0.9, 0.3, 0.6, None, 0.3, 0.2, 0.4, 0.5], start=1):
-        save(checkpoints, step, val_rec)
+    for step, error in enumerate([0.9, 0.3, 0.6, None, 0.3, 0.2, 0.4, 0.5], start=1):
+        save(checkpoints, step, error)
         kept.append(steps(checkpoints))
     # of two as good as each other the older one is the best: nothing has changed since
     expected = [[1], [1, 2], [2, 3], [2, 3, 4], [2, 4, 5], [5, 6], [6, 7], [6, 7, 8]]
@@ -68,8 +77,16 @@ def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
     assert checkpoints.newest().step == 8
 
 
+def test_the_best_may_be_the_greatest(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, Monitor("other", "max"), 1)
+    for step, error in enumerate([0.9, 0.3, 0.6], start=1):
+        save(checkpoints, step, error)
+    assert checkpoints.best().step == 2
+    assert Checkpoints(tmp_path).best() is None
+
+
 def test_without_a_validation_none_is_the_best(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, 1)
+    checkpoints = open_in(tmp_path, 1)
     for step in range(3):
         save(checkpoints, step)
     assert steps(checkpoints) == [2]
@@ -77,15 +94,15 @@ def test_without_a_validation_none_is_the_best(tmp_path: Path) -> None:
 
 
 def test_the_same_step_again_takes_the_others_place(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints = open_in(tmp_path)
     save(checkpoints, 3, 0.5)
     save(checkpoints, 3, 0.4)
-    assert [c.val_rec for c in checkpoints.all()] == [0.4]
+    assert [c.metrics["error"] for c in checkpoints.all()] == [0.4]
     assert [p.name for p in checkpoints.path.iterdir()] == ["step-00000003"]
 
 
 def test_half_written_ones_are_not_seen_and_swept_away(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints = open_in(tmp_path)
     save(checkpoints, 3)
     left = checkpoints.path / ".step-00000005.abc"
     (left / "model").mkdir(parents=True)
@@ -99,7 +116,7 @@ def test_half_written_ones_are_not_seen_and_swept_away(tmp_path: Path) -> None:
 def test_a_save_that_fails_leaves_all_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    checkpoints = Checkpoints(tmp_path, 1)
+    checkpoints = open_in(tmp_path, 1)
     save(checkpoints, 1)
     before = files(tmp_path)
 
@@ -118,7 +135,7 @@ def test_a_save_that_fails_leaves_all_as_it_was(
 
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     """Another process may write no file longer than the model: the kernel says no, half-way."""
-    save(Checkpoints(tmp_path, 1), 1)
+    save(open_in(tmp_path, 1), 1)
     before = files(tmp_path)
     size = (tmp_path / "checkpoints/step-00000001/model/model.safetensors").stat().st_size
     script = f"""
@@ -126,11 +143,11 @@ import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
-from test_checkpoint import Checkpoints, save
+from test_checkpoint import open_in, save
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size // 2}, {size // 2}))
 from openmarlin.errors import InputError
 try:
-    save(Checkpoints(Path({str(tmp_path)!r}), 1), 2)
+    save(open_in(Path({str(tmp_path)!r}), 1), 2)
 except InputError as error:
     print(error)
 """
@@ -144,7 +161,7 @@ except InputError as error:
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "state"])
 def test_a_damaged_one_is_named(tmp_path: Path, damage: str) -> None:
-    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints = open_in(tmp_path)
     path = save(checkpoints, 4).path
     file = path / ("state.json" if damage == "state" else "training.safetensors")
     if damage == "gone":
@@ -159,6 +176,10 @@ def test_a_damaged_one_is_named(tmp_path: Path, damage: str) -> None:
 
 
 def test_state_is_readable_json(tmp_path: Path) -> None:
-    path = save(Checkpoints(tmp_path, 2), 4, 0.25).path
-    assert json.loads((path / "state.json").read_text()) == {"step": 4, "val_rec": 0.25}
+    path = save(open_in(tmp_path), 4, 0.25).path
+    assert json.loads((path / "state.json").read_text()) == {
+        "step": 4,
+        "steps": 9,
+        "metrics": {"error": 0.25, "other": -0.25},
+    }
     assert (path / "state.json").read_text().endswith("}\n")

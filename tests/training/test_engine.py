@@ -16,17 +16,19 @@ from torch import nn
 from torch.utils.data import Dataset, get_worker_info
 
 from openmarlin.errors import InputError, TrainingError
-from openmarlin.training import engine as module
+from openmarlin.training import engine as engine_module
+from openmarlin.training import loader
 from openmarlin.training.engine import Engine, is_main_process
-from openmarlin.training.optimizer import adamw
 
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    made = Engine(accelerator="cpu", precision="fp32")
-    made.launch()
-    yield made
-    made.close()
+    with Engine(accelerator="cpu", precision="fp32") as engine:
+        yield engine
+
+
+def adamw(module: nn.Module, **settings: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(module.parameters(), fused=True, **settings)
 
 
 class Numbers(Dataset[dict[str, Any]]):
@@ -52,22 +54,21 @@ class Numbers(Dataset[dict[str, Any]]):
 def test_precision_and_why(
     monkeypatch: pytest.MonkeyPatch, asked: str, bf16: bool, precision: str, reason: str
 ) -> None:
-    monkeypatch.setattr(module, "has_bf16", lambda: bf16)
+    monkeypatch.setattr(engine_module, "has_bf16", lambda: bf16)
     made = Engine(accelerator="cpu", precision=asked)
     assert (made.precision, made.reason) == (precision, reason)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", "bfloat16"), ("fp32", "float32")])
 def test_what_modules_compute_in(precision: str, dtype: str) -> None:
-    made = Engine(accelerator="cpu", precision=precision)
-    made.launch()
     linear = nn.Linear(3, 2)
-    wrapped, _ = made.setup(linear, partial(adamw, lr=0.1))
-    assert str(wrapped(torch.ones(1, 3)).dtype) == f"torch.{dtype}"
-    assert linear.weight.dtype == torch.float32
-    for asked, expected in (("auto", dtype), ("fp32", "float32"), ("bf16", "bfloat16")):
-        with made.autocast(asked):
-            assert str(linear(torch.ones(1, 3)).dtype) == f"torch.{expected}"
+    with Engine(accelerator="cpu", precision=precision) as engine:
+        wrapped, _ = engine.setup(linear, partial(adamw, lr=0.1))
+        assert str(wrapped(torch.ones(1, 3)).dtype) == f"torch.{dtype}"
+        assert linear.weight.dtype == torch.float32
+        for choice, expected in (("auto", dtype), ("fp32", "float32"), ("bf16", "bfloat16")):
+            with engine.autocast(choice):
+                assert str(linear(torch.ones(1, 3)).dtype) == f"torch.{expected}"
 
 
 def test_devices_that_are_not_there() -> None:
@@ -127,7 +128,7 @@ def test_state_goes_out_and_in_again(engine: Engine) -> None:
 
     twin, twin_optimizer = engine.setup(second, make)
     engine.load_weights(second, weights)
-    engine.load_moments(second, twin_optimizer, moments)
+    engine.load_optimizer(second, twin_optimizer, moments)
     step(wrapped, optimizer, 4.0)
     step(twin, twin_optimizer, 4.0)
     torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=0, atol=0)
@@ -175,4 +176,4 @@ def test_loaders_start_beside_opencv_threads(engine: Engine) -> None:
 
 def test_a_number_of_workers_that_suits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    assert [module._count_workers(processes) for processes in (1, 4, 32)] == [8, 4, 1]
+    assert [loader._count_workers(processes) for processes in (1, 4, 32)] == [8, 4, 1]

@@ -23,7 +23,7 @@ from openmarlin.training.log import (
 
 
 def opened(path: Path, done: int = 0, total: int = 10) -> RunLog:
-    return RunLog(path, done, total, progress=False)
+    return RunLog(path, "toy", done, total, progress=False)
 
 
 def test_rows_are_on_disk_at_once(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_log_holds_what_was_said_and_why_it_ended(
 
 
 def test_only_who_shows_progress_speaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with RunLog(tmp_path, 0, 5, progress=True) as log:
+    with RunLog(tmp_path, "toy", 0, 5, progress=True) as log:
         log.say("[hello]")
         log.advance(3, "rec 0.1")
     assert "[hello]" in capsys.readouterr().err

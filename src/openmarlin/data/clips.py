@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.config import CLIP_FRAMES, Tail
 from openmarlin.data.features import WindowRow
 from openmarlin.data.manifest import Row
 from openmarlin.data.tracks import fill_gaps
@@ -24,7 +23,7 @@ from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import MeshParser
 from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
 from openmarlin.video.reader import Frame, VideoReader
-from openmarlin.video.windows import Window, WindowStream, needs_tick, ticks
+from openmarlin.video.windows import CLIP_FRAMES, Tail, Window, WindowStream, needs_tick, ticks
 
 FOLLOW_S = 0.2
 """Faces are looked for at least so often, or they could not be followed."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from openmarlin.video.picture import Image
 
 _SIDE = 1.135  # times the longer side of the mesh box
 _LIFT = 0.068  # of the mesh box's height, upwards

@@ -19,9 +19,9 @@ from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from openmarlin.video.picture import Image
+
 Item = TypeVar("Item")
 
 _THUMB_PX = 64
@@ -68,7 +68,7 @@ def change(before: Image, after: Image) -> float:
 
 
 @dataclass(slots=True)
-class _Shown(Generic[Item]):
+class _Still(Generic[Item]):
     """A picture and the items, one or more in a row, that show it."""
 
     image: Image
@@ -80,22 +80,22 @@ def starts_of_shots(
     items: Iterable[Item], picture: Callable[[Item], Image]
 ) -> Iterator[tuple[Item, bool]]:
     """Pair each item with whether a shot begins with it, looking two pictures ahead."""
-    window: deque[_Shown[Item]] = deque()
+    window: deque[_Still[Item]] = deque()
     judge = _Judge()
     for item in items:
         image = picture(item)
         if window and image is window[-1].image and len(window[-1].items) < _MAX_REPEATS:
             window[-1].items.append(item)
             continue
-        window.append(_Shown(image, thumbnail(image), [item]))
+        window.append(_Still(image, thumbnail(image), [item]))
         if len(window) > _FUTURE:
             yield from _marked(window, judge)
     while window:
         yield from _marked(window, judge)
 
 
-def _marked(window: deque[_Shown[Item]], judge: _Judge) -> Iterator[tuple[Item, bool]]:
-    starts = judge.starts_shot([shown.thumb for shown in window], window[0].image.shape)
+def _marked(window: deque[_Still[Item]], judge: _Judge) -> Iterator[tuple[Item, bool]]:
+    starts = judge.starts_shot([still.thumb for still in window], window[0].image.shape)
     for item in window.popleft().items:
         yield item, starts
         starts = False

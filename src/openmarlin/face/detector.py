@@ -65,14 +65,16 @@ def detect(image: NDArray[np.uint8], nets: FaceNets, *, min_score: float = MIN_S
     Args:
         image: uint8 RGB (H, W, 3).
     """
-    found = []
+    detections = []
     height, width = image.shape[:2]
     for level in reversed(levels(max(height, width))):  # each scale is made from the finer one
         scale = level / max(height, width)
         image = _resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
         canvas = _canvas(image, level)
-        found += [d.moved(1 / scale) for d in detect_batch(canvas[None], nets, min_score=min_score)]
-    return suppress(join(found))
+        detections += [
+            d.moved(1 / scale) for d in detect_batch(canvas[None], nets, min_score=min_score)
+        ]
+    return suppress(join(detections))
 
 
 def detect_batch(
@@ -131,18 +133,18 @@ def decode(
     return Detections(scores, boxes, pairs[:, 2:] + centres[keep, None])
 
 
-def suppress(found: Detections, max_overlap: float = MAX_OVERLAP) -> Detections:
+def suppress(detections: Detections, max_overlap: float = MAX_OVERLAP) -> Detections:
     """Weighted non-maximum suppression: overlapping detections become their weighted mean.
 
     The mean over the many anchors that see a face is steadier than the best of them (BlazeFace,
     section 3.4). The result is sorted, best first.
     """
-    rest = np.argsort(-found.scores, kind="stable")
+    rest = np.argsort(-detections.scores, kind="stable")
     merged = []
     while len(rest):
-        same = overlaps(found.boxes[rest[0]], found.boxes[rest]) > max_overlap
+        same = overlaps(detections.boxes[rest[0]], detections.boxes[rest]) > max_overlap
         same[0] = True
-        group = found[rest[same]]
+        group = detections[rest[same]]
         weights = group.scores / group.scores.sum()
         merged.append(
             Detections(

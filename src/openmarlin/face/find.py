@@ -1,6 +1,6 @@
 """The faces of every frame of a short stretch of one shot, at a price close to following them.
 
-Searching a frame for faces is dear, following a known face is cheap and works in batches. So only
+Searching a frame for faces is dear, following a face is cheap and works in batches. So only
 the ends of a stretch are searched. A face that is at both ends is looked for in between along the
 straight line; one that is at one end only, near there: faces that come are found from their
 first frame, not only once a search notices them.
@@ -17,8 +17,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.face.landmarker import Box, Face, Image, Landmarker
-from openmarlin.face.track import distances, distinct, nearest_pairs
+from openmarlin.face.landmarker import Box, Face, Landmarker, distinct
+from openmarlin.face.track import distances, nearest_pairs
+from openmarlin.video.picture import Image
 
 _SAME_PLACE = 1.0  # meshes this close (sides) at both ends of a stretch may be one face
 _STEADY = 0.05  # meshes this close (sides) in two looks are interpolated between them
@@ -27,7 +28,7 @@ _STEADY = 0.05  # meshes this close (sides) in two looks are interpolated betwee
 def find_faces(
     images: Sequence[Image],
     landmarker: Landmarker,
-    known: Sequence[NDArray[np.float32]] | None,
+    before: Sequence[NDArray[np.float32]] | None,
     *,
     search_end: bool,
     looks: Sequence[int] | None = None,
@@ -36,7 +37,7 @@ def find_faces(
 
     Args:
         images: the frames, uint8 RGB (H, W, 3).
-        known: meshes (478, 3) of the faces just before the first frame; None at the start of a
+        before: meshes (478, 3) of the faces just before the first frame; None at the start of a
             shot, where the first frame is searched.
         search_end: whether the last frame is searched, too.
         looks: ascending positions of the frames to look at, the first and the last among them; the
@@ -45,34 +46,36 @@ def find_faces(
     Returns:
         For every frame its faces, each once.
     """
-    first = landmarker.search(images[0]) if known is None else None
+    first = landmarker.search(images[0]) if before is None else None
     alone = first is not None and len(images) == 1
     last = landmarker.search(images[-1]) if search_end and not alone else None
-    starts = [face.points for face in first] if first is not None else list(known or [])
+    starts = [face.points for face in first] if first is not None else list(before or [])
     ends = [face.points for face in last] if last is not None else []
     # Frames in terms of the line from the starts (0) to the ends (1).
-    before = 0 if first is not None else -1
-    steps = max(len(images) - 1 - before, 1)
+    start_frame = 0 if first is not None else -1
+    steps = max(len(images) - 1 - start_frame, 1)
     lines = _lines(starts, ends)
-    boxes = [[_between(line, (k - before) / steps) for line in lines] for k in range(len(images))]
-    # Found faces are followed, too: the two ways measure the same face a few percent differently,
-    # which would shake the track at every search.
+    boxes = [
+        [_between(line, (k - start_frame) / steps) for line in lines] for k in range(len(images))
+    ]
+    # The faces of a search are followed in the same frame, too: the two ways measure a face a few
+    # percent differently, which would shake the track at every search.
     searched: list[list[Face]] = [[] for _ in images]
     for k, faces in ((0, first), (-1, last)):
         if faces is not None:
             searched[k], boxes[k] = faces, [face.box for face in faces]
     looks = range(len(images)) if looks is None else looks
     faces_at = _look(images, landmarker, boxes, searched, looks)
-    missed = []
+    moving = []  # frames between two looks in which somebody moved, came or went
     for start, stop in pairwise(looks):
         pairs = _steady_pairs(faces_at[start], faces_at[stop])
         for k in range(start + 1, stop):
             if pairs is None:
-                missed.append(k)
+                moving.append(k)
             else:
                 part = (k - start) / (stop - start)
                 faces_at[k] = [_interpolated(first, last, part) for first, last in pairs]
-    faces_at |= _look(images, landmarker, boxes, searched, missed)
+    faces_at |= _look(images, landmarker, boxes, searched, moving)
     return [faces_at[k] for k in range(len(images))]
 
 
@@ -84,9 +87,9 @@ def _look(
     looks: Sequence[int],
 ) -> dict[int, list[Face]]:
     """The faces of some frames, where they are expected and where a search has found them."""
-    wanted = [boxes[k] for k in looks]
-    if any(wanted):
-        followed = landmarker.follow([images[k] for k in looks], wanted)
+    expected = [boxes[k] for k in looks]
+    if any(expected):
+        followed = landmarker.follow([images[k] for k in looks], expected)
     else:
         followed = [[] for _ in looks]
     return {

@@ -1,4 +1,4 @@
-"""Faces as 478-point meshes: search a frame for all of them, or follow known ones.
+"""Faces as 478-point meshes: search a frame for all of them, or follow those of the frame before.
 
 Both ways go detector -> square turned so that the eyes are level -> mesh; the mesh also says how
 sure it is that it looks at a face, which decides what is returned. MediaPipe Face Landmarker's
@@ -20,18 +20,21 @@ from openmarlin.face.blendshapes import blendshapes
 from openmarlin.face.crop import crop
 from openmarlin.face.detector import Detections, detect, detect_batch, overlaps
 from openmarlin.face.nets import DETECTOR_PX, MESH_PX, FaceNets
+from openmarlin.video.picture import Image
 
-Image = NDArray[np.uint8]
 Box = NDArray[np.float32]
 
-MIN_SCORE, MIN_KNOWN = 0.5, 0.2
-"""Least score of a face that is found, and of one that is followed (it was there before)."""
+MIN_SCORE, MIN_FOLLOWED = 0.5, 0.2
+"""Least score of a new face, and of one that was there before and is followed."""
 
 _MIN_DETECTED, _MIN_REDETECTED = 0.5, 0.3  # the same for the detector's own score
 _ROI_SCALE = 1.5  # square of the mesh crop / longer side of the detector's box
 _ROI_LIFT = 0.05  # the square's centre lies this much higher, in sides of the box
-_ZOOM = 3.5  # window shown to the detector / longer side of the last known box
-_SAME_FACE = 0.5  # meshes are one face when their boxes share more of the smaller one
+_ZOOM = 3.5  # window shown to the detector / longer side of the last box
+_SAME_FACE = 0.5
+"""Meshes are one face when their boxes share more of the smaller one: a mouth that was taken for a
+face lies within the face."""
+
 _BATCH = 16
 
 
@@ -87,40 +90,42 @@ class Landmarker:
 
         Faces down to 1/32 of the frame's longer side are found: 40 px, brow to chin, in 1280x720.
         """
-        found = detect(image, self.nets, min_score=_MIN_DETECTED)
-        squares = [_square(found, i) for i in range(len(found))]
+        detections = detect(image, self.nets, min_score=_MIN_DETECTED)
+        squares = [_square(detections, i) for i in range(len(detections))]
         faces = self._meshes([image] * len(squares), squares, MIN_SCORE)
-        return _distinct([face for face in faces if face is not None])
+        return distinct([face for face in faces if face is not None])
 
     def follow(
         self, images: Sequence[Image], boxes: Sequence[Sequence[Box | None]]
     ) -> list[list[Face | None]]:
-        """Find known faces again, over several frames at once.
+        """Find faces again, over several frames at once.
 
-        Each face is looked for in a window of 3.5 times its last known box, so it may move by a
+        Each face is looked for in a window of 3.5 times its last box, so it may move by a
         whole width between the frame that box comes from and the one looked at.
 
         Args:
             images: frames, uint8 RGB (H, W, 3).
-            boxes: for every frame, the last known mesh box of each face (x1, y1, x2, y2, source
+            boxes: for every frame, the last mesh box of each face (x1, y1, x2, y2, source
                 pixels), None for those that are not to be looked for.
 
         Returns:
             For every frame and box the face, or None where it is lost. Two boxes never get the
             same face: it goes to the box it overlaps most.
         """
-        wanted = [
+        requests = [
             (i, j, np.asarray(box, np.float32))
             for i, row in enumerate(boxes)
             for j, box in enumerate(row)
             if box is not None
         ]
-        squares = self._recentre([images[i] for i, _, _ in wanted], [box for _, _, box in wanted])
-        faces = self._meshes([images[i] for i, _, _ in wanted], squares, MIN_KNOWN)
+        squares = self._recentre(
+            [images[i] for i, _, _ in requests], [box for _, _, box in requests]
+        )
+        faces = self._meshes([images[i] for i, _, _ in requests], squares, MIN_FOLLOWED)
         result: list[list[Face | None]] = [[None] * len(row) for row in boxes]
-        for (i, j, _), face in zip(wanted, faces, strict=True):
+        for (i, j, _), face in zip(requests, faces, strict=True):
             result[i][j] = face
-        return [_one_owner(row, known) for row, known in zip(result, boxes, strict=True)]
+        return [_one_owner(row, row_boxes) for row, row_boxes in zip(result, boxes, strict=True)]
 
     def _recentre(self, images: list[Image], boxes: list[Box]) -> list[_Square | None]:
         """Where the detector sees the face of each box now."""
@@ -131,8 +136,8 @@ class Landmarker:
             pictures = [
                 _view(image, *window) for image, window in zip(images[part], windows, strict=True)
             ]
-            found = detect_batch(np.stack(pictures), self.nets, min_score=_MIN_REDETECTED)
-            for faces, (cx, cy, side), box in zip(found, windows, boxes[part], strict=True):
+            detections = detect_batch(np.stack(pictures), self.nets, min_score=_MIN_REDETECTED)
+            for faces, (cx, cy, side), box in zip(detections, windows, boxes[part], strict=True):
                 faces = faces.moved(side / DETECTOR_PX, cx - side / 2, cy - side / 2)
                 squares.append(_nearest(faces, box))
         return squares
@@ -142,9 +147,9 @@ class Landmarker:
     ) -> list[Face | None]:
         """The mesh of each square, None where there is no face (or no square)."""
         faces: list[Face | None] = [None] * len(squares)
-        known = [(i, square) for i, square in enumerate(squares) if square is not None]
-        for start in range(0, len(known), _BATCH):
-            part = known[start : start + _BATCH]
+        occupied = [(i, square) for i, square in enumerate(squares) if square is not None]
+        for start in range(0, len(occupied), _BATCH):
+            part = occupied[start : start + _BATCH]
             crops = np.stack([crop(images[i], *square[:4], MESH_PX) for i, square in part])
             points, presence, _ = self.nets.mesh(crops)
             for (i, square), mesh, logit in zip(part, points, presence.ravel(), strict=True):
@@ -171,14 +176,14 @@ def _score(detected: float, presence_logit: float) -> float:
     return 1 / (1 + math.exp(-evidence))
 
 
-def _square(found: Detections, index: int) -> _Square:
+def _square(detections: Detections, index: int) -> _Square:
     """Square around a detection, turned by the line through its eyes."""
-    x1, y1, x2, y2 = (float(v) for v in found.boxes[index])
-    dx, dy = (float(v) for v in found.keypoints[index, 1] - found.keypoints[index, 0])
+    x1, y1, x2, y2 = (float(v) for v in detections.boxes[index])
+    dx, dy = (float(v) for v in detections.keypoints[index, 1] - detections.keypoints[index, 0])
     side, angle = max(x2 - x1, y2 - y1), math.atan2(dy, dx)
     cx = (x1 + x2) / 2 + math.sin(angle) * _ROI_LIFT * side
     cy = (y1 + y2) / 2 - math.cos(angle) * _ROI_LIFT * side
-    return _Square(cx, cy, _ROI_SCALE * side, angle, float(found.scores[index]))
+    return _Square(cx, cy, _ROI_SCALE * side, angle, float(detections.scores[index]))
 
 
 def _window(box: Box) -> tuple[float, float, float]:
@@ -205,15 +210,15 @@ def _view(image: Image, cx: float, cy: float, side: float) -> Image:
     return crop(image, cx, cy, side, 0.0, DETECTOR_PX)
 
 
-def _nearest(found: Detections, box: Box) -> _Square | None:
+def _nearest(detections: Detections, box: Box) -> _Square | None:
     """The detection that is the face of `box`: the one that overlaps it most, else the nearest."""
-    if not len(found):
+    if not len(detections):
         return None
-    overlap = overlaps(box, found.boxes)
-    centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    overlap = overlaps(box, detections.boxes)
+    centres = (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2
     side = max(float(np.ptp(box[[0, 2]])), 1.0)
     far = np.linalg.norm(centres - (box[:2] + box[2:]) / 2, axis=1) / side
-    return _square(found, int(np.argmax(overlap - far)))
+    return _square(detections, int(np.argmax(overlap - far)))
 
 
 def _to_source(mesh: NDArray[np.float32], square: _Square) -> NDArray[np.float32]:
@@ -225,17 +230,17 @@ def _to_source(mesh: NDArray[np.float32], square: _Square) -> NDArray[np.float32
     return np.stack(source, axis=1).astype(np.float32)
 
 
-def _distinct(faces: list[Face]) -> list[Face]:
-    """Drop faces whose mesh lies on an earlier one's: two detections of one face."""
-    kept: list[Face] = []
+def distinct(faces: list[Face]) -> list[Face]:
+    """Drop faces whose mesh lies on an earlier one's: one face, detected or followed twice."""
+    result: list[Face] = []
     for face in faces:
-        if not any(_same(face, other) for other in kept):
-            kept.append(face)
-    return kept
+        if not any(_same(face, other) for other in result):
+            result.append(face)
+    return result
 
 
 def _one_owner(faces: list[Face | None], boxes: Sequence[Box | None]) -> list[Face | None]:
-    """Where two known boxes ended on one face, leave it to the box that overlaps it most."""
+    """Where two boxes ended on one face, leave it to the box that overlaps it most."""
     claims = [
         (float(overlaps(face.box, np.asarray(box, np.float32)[None])[0]), j, face)
         for j, (face, box) in enumerate(zip(faces, boxes, strict=True))
@@ -249,7 +254,7 @@ def _one_owner(faces: list[Face | None], boxes: Sequence[Box | None]) -> list[Fa
 
 
 def _same(face: Face, other: Face) -> bool:
-    """Also true of a mouth that was taken for a face within the face."""
+    """Whether two meshes are one face."""
     a, b = face.box, other.box
     common = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
     smaller = min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2]))

@@ -59,7 +59,7 @@ class RegionParser(Protocol):
 
         Args:
             crops: uint8 RGB (T, S, S, 3), S = 224 everywhere in this project.
-            points: (T, 478, 2) mesh points in crop pixels; NaN where they are not known.
+            points: (T, 478, 2) mesh points in crop pixels; NaN where there is none.
 
         Returns:
             (T, S, S) uint8, class ids of `openmarlin.regions.CLASSES`.
@@ -81,9 +81,9 @@ class MeshParser:
 
     def __call__(self, crops: NDArray[np.uint8], points: NDArray[np.float32]) -> Labels:
         labels = np.zeros(crops.shape[:3], np.uint8)
-        known = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
-        for start in range(0, len(known), _BATCH):
-            part = known[start : start + _BATCH]
+        meshed = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
+        for start in range(0, len(meshed), _BATCH):
+            part = meshed[start : start + _BATCH]
             for i, person in zip(part, person_masks(crops[part], self._nets), strict=True):
                 labels[i] = mesh_labels(points[i], person)
         return labels

@@ -4,9 +4,9 @@
         for crop in crops:
             crop.track, crop.image  # who, uint8 RGB (224, 224, 3)
 
-A frame waits until everything its crops depend on is known: whether a face out of sight comes back
-(`max_gap_s`), and where each face goes in the next half second (`smooth`). What waits is not the
-frame but a patch around each face.
+A frame waits until everything its crops depend on is settled: whether a face out of sight comes
+back (`max_gap_s`), and where each face goes in the next half second (`smooth`). What waits is not
+the frame but a patch around each face.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.face.crop import Image, Patch, crop, shrink_for, to_crop
+from openmarlin.face.crop import Patch, crop, shrink_for, to_crop
 from openmarlin.face.cuts import starts_of_shots
 from openmarlin.face.find import find_faces, mesh_box
-from openmarlin.face.landmarker import Face, Landmarker
+from openmarlin.face.landmarker import Face, Landmarker, distinct
 from openmarlin.face.smooth import RADIUS_S
-from openmarlin.face.track import CONFIRMED, Track, Tracker, distinct, reach
+from openmarlin.face.track import CONFIRMED, Track, Tracker, reach
+from openmarlin.video.picture import Image
 from openmarlin.video.reader import Frame
 
 _CHUNK_TICKS, _CHUNK_S, _CHUNK_BYTES = 32, 1.0, 100_000_000
@@ -90,10 +91,10 @@ def face_stream(
         Every tick once, in order: tick, presentation time, crops sorted by track. At most about
         `max_gap_s` + 1.5 seconds of ticks are read ahead.
     """
-    run = _Run(landmarker, size, margin, align, max_gap_s, look_s)
+    pipeline = _Pipeline(landmarker, size, margin, align, max_gap_s, look_s)
     for chunk in _chunks(ticks, fps):
-        yield from run.push(chunk)
-    yield from run.finish()
+        yield from pipeline.push(chunk)
+    yield from pipeline.finish()
 
 
 def precropped_stream(
@@ -156,8 +157,15 @@ def _moments(ticks: Iterable[tuple[int, Frame]], fps: float | None) -> Iterator[
         yield _Moment(tick, frame.time_s, clock_s, frame)
 
 
-class _Run:
-    """The state of one `face_stream`."""
+class _Pipeline:
+    """The state of one `face_stream`.
+
+        chunk of ticks -> faces in each -> tracks -> waiting ticks with patches -> crops
+
+    A tick passes three states: taken in (its faces are linked to tracks, and the surroundings of
+    each track are cut out of the frame, which is then let go), waiting (a later frame may still
+    confirm a track, bridge a gap or move a smoothed square), settled (its crops are cut).
+    """
 
     def __init__(
         self,
@@ -175,10 +183,10 @@ class _Run:
         self._tracks: list[Track] = []  # all that a waiting tick may show
         self._waiting: deque[_Waiting] = deque()
         self._held_bytes = 0
-        self._taken = 0  # ticks taken in
-        self._named = 0  # tracks that have an id
+        self._n_ticks = 0  # taken in
+        self._n_ids = 0  # given to tracks
         self._searched_s = -math.inf
-        self._shown: Frame | None = None  # the last frame looked at, and its faces
+        self._frame: Frame | None = None  # the last one looked at, and its faces
         self._faces: list[Face] = []
 
     def push(self, chunk: list[_Moment]) -> Iterator[tuple[int, float, list[FaceCrop]]]:
@@ -186,12 +194,14 @@ class _Run:
         if chunk[0].starts_shot:
             self._tracker.end_shot()
         fresh = self._fresh(chunk)
-        found = iter(self._find(fresh) if fresh else [])
+        faces = iter(self._find(fresh) if fresh else [])
         for moment in chunk:
-            again = moment.frame is self._shown
-            if not again:
-                self._shown, self._faces = moment.frame, next(found)
-            self._take(moment, complete=not again)
+            # A frame may stand for several ticks: it is looked at once, but every tick is a sample
+            # of the tracks, or a pause would count as being out of sight.
+            repeats = moment.frame is self._frame
+            if not repeats:
+                self._frame, self._faces = moment.frame, next(faces)
+            self._take(moment, first_tick=not repeats)
         while self._waiting and self._settled(self._waiting[0]):
             yield self._give()
 
@@ -203,37 +213,43 @@ class _Run:
 
     def _fresh(self, chunk: list[_Moment]) -> list[_Moment]:
         """The moments with frames not looked at yet."""
-        frames = [self._shown, *(moment.frame for moment in chunk)]
+        frames = [self._frame, *(moment.frame for moment in chunk)]
         return [m for m, before in zip(chunk, frames, strict=False) if m.frame is not before]
 
     def _find(self, fresh: list[_Moment]) -> list[list[Face]]:
         start_s, end_s = fresh[0].clock_s, fresh[-1].clock_s
-        known = None
+        # None asks for a search of the first frame: nobody in a new shot is one of the old.
+        before = None
         if not fresh[0].starts_shot:
-            known = [track.predict(start_s) for track in self._tracker.live]
+            before = [track.predict(start_s) for track in self._tracker.live]
+        # Chunks are short where frames are large or cuts follow each other; a search at the end of
+        # each would then cost more than all the rest.
         search_end = end_s - self._searched_s >= _SEARCH_S
         images = [moment.frame.image for moment in fresh]
         looks = _looks([moment.clock_s for moment in fresh], self._look_s)
-        found = find_faces(images, self._landmarker, known, search_end=search_end, looks=looks)
-        if search_end or known is None:
+        faces = find_faces(images, self._landmarker, before, search_end=search_end, looks=looks)
+        if search_end or before is None:
             self._searched_s = end_s if search_end else start_s
-        return found
+        return faces
 
-    def _take(self, moment: _Moment, complete: bool) -> None:
+    def _take(self, moment: _Moment, first_tick: bool) -> None:
         """Link the faces of one tick to tracks, and keep what its crops may need."""
         tracker, clock_s = self._tracker, moment.clock_s
-        known = set(tracker.live)
-        matched = tracker.match(clock_s, self._faces)
-        if complete and len(matched) < len(known):
-            self._look_again(moment, [track for track in tracker.live if track not in matched])
-            matched = tracker.match(clock_s, self._faces)
-        tracker.step(self._taken, clock_s, self._faces, matched)
-        self._tracks += [track for track in tracker.live if track not in known]
+        before = set(tracker.live)
+        matches = tracker.match(clock_s, self._faces)
+        # A track without a face was missed by the line between two searches, or is gone. One more
+        # look where it should be tells; a repeated frame would only give the same answer.
+        if first_tick and len(matches) < len(before):
+            self._look_again(moment, [track for track in tracker.live if track not in matches])
+            matches = tracker.match(clock_s, self._faces)
+        tracker.step(self._n_ticks, clock_s, self._faces, matches)
+        self._tracks += [track for track in tracker.live if track not in before]
         image = moment.frame.image
         patches = {track: self._patch(image, track, clock_s) for track in tracker.live}
         self._held_bytes += sum(patch.pixels.nbytes for patch in patches.values())
-        self._waiting.append(_Waiting(self._taken, moment.tick, moment.time_s, clock_s, patches))
-        self._taken += 1
+        self._waiting.append(_Waiting(self._n_ticks, moment.tick, moment.time_s, clock_s, patches))
+        self._n_ticks += 1
+        # Faces out of sight hold ticks back longest. Giving them up is what bounds memory.
         if self._held_bytes > _HELD_BYTES or len(self._waiting) > _HELD_TICKS:
             tracker.end_unseen()
 
@@ -250,7 +266,7 @@ class _Run:
         cx, cy, log_side, _ = sample.square
         side = math.exp(log_side)
         half = side * (math.sqrt(0.5) if self._align else 0.5)
-        if sample is track.samples[self._taken]:
+        if sample is track.samples[self._n_ticks]:  # seen in this very tick
             half += _MARGIN * side
             rect = cx - half, cy - half, cx + half, cy + half
             return Patch.cut(image, rect, shrink_for(side, self._size))
@@ -262,7 +278,13 @@ class _Run:
         return Patch.cut(image, rect, max(1, round(side / self._size)))
 
     def _settled(self, waiting: _Waiting) -> bool:
-        """Whether no later frame can change the crops of this one."""
+        """Whether no later frame can change the crops of this one.
+
+        Each track that may show here must be past change: it has ended; or it is confirmed and was
+        seen beyond the reach of the smoothing, so no gap is open here either; or it is not
+        confirmed and had its time, so it is not shown. A tick that waits too long is given out as
+        it is.
+        """
         age_s, age = self._waiting[-1].clock_s - waiting.clock_s, len(self._waiting)
         doubted = age_s < _DOUBT_S or age <= CONFIRMED
         return age > _HELD_TICKS or all(
@@ -280,10 +302,12 @@ class _Run:
         for track in self._tracks:
             sample = track.samples.get(waiting.number)
             if track.confirmed and sample is not None and sample.square is not None:
+                # Numbered when first shown: what never gets confirmed uses no number up.
                 if track.id is None:
-                    track.id, self._named = self._named, self._named + 1
+                    track.id, self._n_ids = self._n_ids, self._n_ids + 1
                 crops.append(self._crop(track, track.id, waiting))
         self._held_bytes -= sum(patch.pixels.nbytes for patch in waiting.patches.values())
+        # The smoothing of the ticks behind this one still reaches back by its radius.
         for track in self._tracks:
             track.forget(waiting.clock_s - RADIUS_S)
         self._tracks = [t for t in self._tracks if not t.closed or t.last > waiting.number]

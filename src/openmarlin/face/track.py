@@ -29,7 +29,6 @@ _SLACK, _SPEED = 0.5, 0.5  # how far a face may stray from its prediction: sides
 _MAX_ZOOM = math.log(1.6)  # between two sightings
 _SAMPLED = slice(None, None, 6)  # points of a mesh that suffice to compare it with another
 _PREDICTED_S = 0.4  # motion is extrapolated for so long; then the face is expected to stand
-_SAME_FACE = 0.25  # meshes whose points lie closer (sides, on average) are one face
 _DRIFT = 0.2  # furthest the smoothed square leaves the measured one: sides, log side
 
 
@@ -83,17 +82,6 @@ def distances(
     return result
 
 
-def distinct(faces: list[Face]) -> list[Face]:
-    """Drop faces that are an earlier one seen again."""
-    meshes = [face.points for face in faces]
-    same = distances(meshes, meshes, _SAME_FACE) < np.inf
-    kept: list[int] = []
-    for i in range(len(faces)):
-        if not same[i, kept].any():
-            kept.append(i)
-    return [faces[i] for i in kept]
-
-
 def reach(elapsed_s: float) -> float:
     """How far from its prediction a face is still itself, in sides."""
     return _SLACK + _SPEED * elapsed_s
@@ -116,7 +104,20 @@ class Sample:
 
 @dataclass(eq=False, slots=True)
 class Track:
-    """One person in one shot. `samples` maps frame numbers to what is known there."""
+    """One person in one shot.
+
+    A track goes open -> confirmed -> closed, or open -> closed and is then never shown.
+
+    Attributes:
+        samples: by frame number; between two sightings their squares are None until the second.
+        seen: sightings.
+        best_score: of all sightings.
+        last: frame number of the last sighting.
+        velocity: pixels a second (2,), between the last two sightings.
+        closed: nothing more will be added.
+        confirmed: this is a face, whatever comes.
+        id: given when the first crop is cut, so that numbers follow the order of appearance.
+    """
 
     samples: dict[int, Sample] = field(default_factory=dict)
     seen: int = 0
@@ -145,6 +146,8 @@ class Track:
         if self.seen:
             before = self.last_sample
             assert before.square is not None
+            # An angle has no beginning: take the turn next to the last one, or a head that rolls
+            # past 180 degrees would spin back between two frames.
             turns = round((before.square[3] - square[3]) / (2 * math.pi))
             square[3] += 2 * math.pi * turns
             elapsed = max(time_s - before.time_s, 1e-3)
@@ -163,12 +166,17 @@ class Track:
         self.samples[number] = Sample(time_s, None, None)
 
     def close(self, shot_frames: int) -> None:
-        """End the track with its last sighting."""
+        """End the track with its last sighting.
+
+        Frames behind it wait for a face that will not come: they get no crop. In a shot shorter
+        than `CONFIRMED` frames nobody can be seen so often; being in all of them is enough.
+        """
         self.samples = {n: s for n, s in self.samples.items() if n <= self.last}
         self._confirm(min(CONFIRMED, shot_frames))
         self.closed = True
 
     def _confirm(self, times: int) -> None:
+        # Once confirmed, always: crops of it may have been given out.
         sure = self.seen >= times and self.best_score >= _SURE
         self.confirmed = self.confirmed or sure
 
@@ -184,11 +192,11 @@ class Track:
 
     def smoothed(self, number: int) -> Floats:
         """The final square at a frame; it stays close to the measured one."""
-        known = [s for s in self.samples.values() if s.square is not None]
+        placed = [s for s in self.samples.values() if s.square is not None]
         sample = self.samples[number]
         assert sample.square is not None
-        times_s = np.array([s.time_s for s in known])
-        square = smooth(times_s, np.array([s.square for s in known]), sample.time_s)
+        times_s = np.array([s.time_s for s in placed])
+        square = smooth(times_s, np.array([s.square for s in placed]), sample.time_s)
         side = math.exp(sample.square[2])
         leeway = np.array([_DRIFT * side, _DRIFT * side, _DRIFT, math.inf])
         return np.clip(square, sample.square - leeway, sample.square + leeway)
@@ -220,7 +228,7 @@ class Tracker:
         number: int,
         time_s: float,
         faces: list[Face],
-        matched: dict[Track, int] | None = None,
+        matches: dict[Track, int] | None = None,
     ) -> None:
         """Take in the next frame.
 
@@ -228,20 +236,22 @@ class Tracker:
             number: of the frame; consecutive.
             time_s: its instant.
             faces: all of its faces.
-            matched: what `match` says about them, if known.
+            matches: what `match` says about them, where it was asked before.
         """
         self._shot_frames += 1
-        matched = self.match(time_s, faces) if matched is None else matched
+        matches = self.match(time_s, faces) if matches is None else matches
         for track in self.live:
-            if track in matched:
-                track.see(number, time_s, faces[matched[track]], self._upright)
+            if track in matches:
+                track.see(number, time_s, faces[matches[track]], self._upright)
             elif time_s - track.last_sample.time_s <= self._max_gap_s + 1e-6:
                 track.miss(number, time_s)
             else:
                 track.close(self._shot_frames)
         self.live = [track for track in self.live if not track.closed]
-        taken = set(matched.values())
-        fresh = [f for i, f in enumerate(faces) if i not in taken and f.score >= MIN_SCORE]
+        # A face that no track claims is a new person, if it is good enough for one: what is merely
+        # good enough to be followed (`MIN_FOLLOWED`) starts nothing. The largest gets the first id.
+        claimed = set(matches.values())
+        fresh = [f for i, f in enumerate(faces) if i not in claimed and f.score >= MIN_SCORE]
         for face in sorted(fresh, key=lambda face: -_size(face.points)):
             track = Track()
             track.see(number, time_s, face, self._upright)
@@ -263,6 +273,7 @@ class Tracker:
         zooms = np.log([_size(mesh) for mesh in before])[:, None] - np.log(
             [_size(mesh) for mesh in meshes]
         )
+        # A face next to another may be the nearest and yet be somebody else: sizes tell.
         apart[(apart > limits[:, None]) | (np.abs(zooms) > _MAX_ZOOM)] = np.inf
         return {self.live[t]: f for t, f in nearest_pairs(apart)}
 
@@ -275,6 +286,7 @@ class Tracker:
     def end_unseen(self) -> None:
         """End the tracks whose face is out of sight, without waiting for it to come back."""
         for track in self.live:
+            # The newest sample is not the last sighting: the face is missing now.
             if track.samples and max(track.samples) != track.last:
                 track.close(self._shot_frames)
         self.live = [track for track in self.live if not track.closed]

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
@@ -18,26 +17,8 @@ from openmarlin.face.nets import ASSETS, FaceNets
 from openmarlin.model.io import load
 from openmarlin.model.runner import EncoderRunner
 from openmarlin.native import cpu_features
+from openmarlin.output import package_versions
 from openmarlin.video.support import decoders, round_trip
-
-_PACKAGES = (
-    "openmarlin",
-    "torch",
-    "numpy",
-    "av",
-    "opencv-python-headless",
-    "openvino",
-    "safetensors",
-    "huggingface-hub",
-    "pyarrow",
-    "pydantic",
-    "typer",
-    "rich",
-    "matplotlib",
-    "jinja2",
-    "pandas",
-    "transformers",
-)
 
 
 @dataclass(frozen=True)
@@ -53,7 +34,7 @@ def doctor() -> Diagnosis:
     checks = [_check(name, test) for name, test in _CHECKS.items()]
     lines = [
         *_section("Machine", _machine()),
-        *_section("Packages", {name: _version(name) for name in _PACKAGES}),
+        *_section("Packages", package_versions()),
         *_section("Video decoders", {name: _yes(has) for name, has in decoders().items()}),
         *_section("Self-test", {name: result for name, result, _ in checks}),
     ]
@@ -67,7 +48,7 @@ def _machine() -> dict[str, str]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "cores": str(os.cpu_count()),
-        "CPU features": " ".join(name for name, has in features.items() if has) or "none known",
+        "CPU features": " ".join(name for name, has in features.items() if has) or "none of these",
         "CUDA devices": ", ".join(cuda) or "none",
         "torch threads": str(torch.get_num_threads()),
     }
@@ -87,9 +68,9 @@ def _video() -> str:
 
 def _faces() -> str:
     start = time.perf_counter()
-    found = Landmarker().search(np.full((360, 640, 3), 127, np.uint8))
-    if found:
-        raise OpenMarlinError(f"{len(found)} faces found in a grey picture")
+    faces = Landmarker().search(np.full((360, 640, 3), 127, np.uint8))
+    if faces:
+        raise OpenMarlinError(f"{len(faces)} faces in a grey picture")
     return f"nets run, {time.perf_counter() - start:.1f} s with loading"
 
 
@@ -97,7 +78,7 @@ def _encoder() -> str:
     """Encode one clip exactly and the way `auto` chooses, and compare."""
     model = load("tiny")
     clip = np.random.default_rng(0).integers(0, 256, (1, 16, 224, 224, 3), np.uint8)
-    exact = EncoderRunner(model, precision="fp32", backend="torch")(clip)[0]
+    exact = EncoderRunner(model, "fp32", "torch")(clip)[0]
     runner = EncoderRunner(model)
     runner(clip)  # the first call also sets up
     start = time.perf_counter()
@@ -128,13 +109,6 @@ def _check(name: str, test: Callable[[], str]) -> tuple[str, str, bool]:
 def _section(title: str, facts: dict[str, str]) -> list[str]:
     width = max(map(len, facts))
     return [f"## {title}", *(f"{name:<{width}}  {value}" for name, value in facts.items()), ""]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _yes(value: bool) -> str:

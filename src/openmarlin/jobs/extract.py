@@ -53,10 +53,12 @@ class Extraction(Features):
     Attributes:
         thumbs: crops of some windows.
         failures: {video: reason} of what could not be read, or only in part.
+        out: the folder or file that was written, if any.
     """
 
     thumbs: list[WindowThumb] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    out: Path | None = None
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the report, one self-contained HTML file."""
@@ -107,7 +109,7 @@ def extract(
                 told = "; ".join(records[row.key].problems)
                 failures.add(row.video, f"partly read: {told}")
         meta = _meta(s, engine, manifest, features, records, len(failures), throughput)
-        result = Extraction(features.table, meta, thumbs, failures.as_dict())
+        result = Extraction(features.table, meta, thumbs, failures.as_dict(), s.out)
         if s.out is not None:
             result.save(s.out)
         if is_folder:
@@ -342,7 +344,7 @@ def _meta(
     }
 
 
-def announce(result: Extraction, out: Path) -> None:
+def announce(result: Extraction) -> None:
     """Say in a few lines what was done and where to look."""
     counts, model = result.meta["counts"], result.meta["model"]
     if model["licence"]:
@@ -356,7 +358,9 @@ def announce(result: Extraction, out: Path) -> None:
     console.print(
         f"{counts['videos_done']} of {counts['videos']} videos, {counts['faces']} faces, "
         f"{counts['windows']} windows ({counts['windows_without_face']} without a face), "
-        f"{result.meta['throughput']['times_real_time']:.1f}x real time -> {out}"
+        f"{result.meta['throughput']['times_real_time']:.1f}x real time"
+        + (f" -> {escape(str(result.out))}" if result.out else ""),
+        soft_wrap=True,
     )
-    if (out / REPORT_FILE).is_file():
-        console.print(f"Look at {out / REPORT_FILE}")
+    if result.out is not None and (result.out / REPORT_FILE).is_file():
+        console.print(f"Look at {escape(str(result.out / REPORT_FILE))}", soft_wrap=True)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from rich.markup import escape
 
-from openmarlin.config import CLIP_FRAMES
 from openmarlin.console import console, job_progress
 from openmarlin.data.layouts import Source, list_sources
 from openmarlin.data.manifest import Manifest
@@ -29,6 +28,7 @@ from openmarlin.jobs.settings import PrepareSettings
 from openmarlin.output import FAILURES_FILE, Failures, OutputFolder
 from openmarlin.report.sheets import SheetClip, contact_sheet
 from openmarlin.settings import documented, read_settings
+from openmarlin.video.windows import CLIP_FRAMES
 
 SHEET_FILE = "contact.png"
 _SHEET_CLIPS = 24

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from openmarlin.config import DEFAULT_MODEL, ReconstructSettings
 from openmarlin.console import console
 from openmarlin.data.clips import ClipReader, FaceClip, Sampling, clip_labels, first_clips
 from openmarlin.data.features import WindowRow
-from openmarlin.errors import InputError
+from openmarlin.errors import InputError, option
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.jobs.settings import ReconstructSettings
 from openmarlin.masking import make_mask, n_visible
-from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.autoencoder import Autoencoder, denormalize
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import pick
 from openmarlin.model.io import load, weights_sha256
@@ -30,7 +30,7 @@ from openmarlin.output import atomic
 from openmarlin.regions import CELL_PX, to_cells
 from openmarlin.regions import REGIONS as LAPA
 from openmarlin.report.reconstruction import Shown, Video, film, paste, strips_sheet
-from openmarlin.training.objective import denormalize
+from openmarlin.settings import documented, read_settings
 from openmarlin.video.writer import write_video
 
 PICTURE_FILE, FILM_FILE, ERRORS_FILE = "strips.png", "strips.mp4", "errors.json"
@@ -59,18 +59,13 @@ class Reconstructions:
     errors: dict[str, Any]
 
 
+@documented(ReconstructSettings)
 def reconstruct(
     video: str | Path,
     *,
-    out: str | Path,
-    model: str | Path = DEFAULT_MODEL,
-    masking: str = "fasking",
-    mask_ratio: float = 0.9,
-    regions: Sequence[str] = (),
-    windows: int = 4,
-    precropped: bool = False,
-    seed: int = 0,
-    overwrite: bool = False,
+    config: str | Path | None = None,
+    progress: bool = False,  # noqa: ARG001 - every verb takes it; this one is done in seconds
+    **settings: Any,
 ) -> Reconstructions:
     """Mask the largest face of a video and let a model fill in what is hidden.
 
@@ -90,41 +85,27 @@ def reconstruct(
 
     Args:
         video: a video with a face.
-        out: the folder to write.
-        model: a whole autoencoder, anything `openmarlin.load` takes.
-        masking: a name in `openmarlin.masking.STRATEGIES`.
-        mask_ratio: share of the tokens that is masked.
-        regions: face regions that are hidden before anything else.
-        windows: how many to reconstruct: the first ones with a face.
-        precropped: the video shows one face crop already.
-        seed: of the chance in the masks.
-        overwrite: replace what an earlier call wrote.
+        config: a recipe, a YAML file of settings; arguments go over it.
+        progress: changes nothing.
+        {settings}
 
     Raises:
         OpenMarlinError: the video cannot be read or shows no face, the model is an encoder alone,
             an option is impossible, or `out` cannot be written.
     """
-    settings = ReconstructSettings.of(
-        model=str(model),
-        masking=masking,
-        mask_ratio=mask_ratio,
-        regions=tuple(regions),
-        windows=windows,
-        precropped=precropped,
-        seed=seed,
-    )
-    folder = _folder(Path(out), overwrite)
-    autoencoder = load(settings.model, part="full")
-    config = autoencoder.config
-    _mask(config, None, settings, 0)  # what is impossible shows before the video is read
+    s = read_settings(ReconstructSettings, config, settings)
+    folder = _folder(s.out, s.overwrite)
+    autoencoder = load(s.model, part="full")
+    shape = autoencoder.config
+    _mask(shape, None, s, 0)  # what is impossible shows before the video is read
     landmarker = Landmarker()
-    sampling = Sampling(precropped=precropped, stride=config.frames)
-    reader = ClipReader(Path(video), sampling, landmarker, config.image_size, config.frames)
+    sampling = Sampling(precropped=s.precropped, stride=shape.frames)
+    reader = ClipReader(Path(video), sampling, landmarker, shape.image_size, shape.frames)
     done = [
-        _reconstruct(autoencoder, clip, clip_labels(clip, landmarker), settings)
-        for clip in first_clips(reader, windows)
+        _reconstruct(autoencoder, clip, clip_labels(clip, landmarker), s)
+        for clip in first_clips(reader, s.windows)
     ]
-    errors = _record(Path(video), settings, autoencoder, done)
+    errors = _record(Path(video), s, autoencoder, done)
     _write(folder, errors, done, reader.fps / sampling.rate)
     return Reconstructions(folder, errors)
 
@@ -135,7 +116,8 @@ def _folder(out: Path, overwrite: bool) -> Path:
     there = [name for name in (PICTURE_FILE, FILM_FILE, ERRORS_FILE) if (out / name).exists()]
     if there and not overwrite:
         raise InputError(
-            f"{out / there[0]}: exists already; add --overwrite or name another folder"
+            f"{out / there[0]}: exists already; add {option('overwrite', True)} or name another "
+            "folder"
         )
     return out
 
@@ -266,7 +248,7 @@ def _record(
             "source": config.source,
             "licence": config.licence,
         },
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.recipe(),
         "notes": _notes(config),
         "tokens": tokens,
         "masked_tokens": tokens - n_visible(tokens, settings.mask_ratio),

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from openmarlin.model.zoo import DEFAULT_MODEL
 from openmarlin.settings import Settings, UserPath, setting
+from openmarlin.video.windows import Tail
 
-Tail = Literal["pad", "drop", "reference"]
 Precision = Literal["auto", "fp32", "bf16"]
 Backend = Literal["auto", "torch", "openvino"]
 

@@ -15,10 +15,15 @@ from torch import Tensor
 from openmarlin.errors import ModelError
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.layers import axes_table, sinusoid_table
-from openmarlin.model.tensor_files import Tensors
+from openmarlin.model.tensor_files import Tensors, note
 
 _EMBEDDING = "encoder.patch_embedding.projection.weight"
-_HEAD_WIDTH = 64  # of one attention head, in every released MARLIN and VideoMAE model
+_PLAIN_EMBEDDING = "patch_embed.proj.weight"  # of an encoder that VideoMAE's authors fine-tuned
+
+# Attention heads by width, of the published models of MARLIN and VideoMAE, and of ours (192): a
+# file does not tell. For other widths the caller must.
+_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}
+_DECODER_HEADS = {192: 3, 384: 6, 512: 8}
 
 _VIDEOMAE_NAMES = (
     (r"^mask_token$", "decoder.mask_token"),
@@ -34,30 +39,61 @@ def has_decoder(state: Tensors) -> bool:
     return "decoder.mask_token" in state
 
 
-def from_authors(state: Tensors) -> tuple[ModelConfig, Tensors]:
+def without_decoder(state: Tensors) -> Tensors:
+    """What an encoder alone needs, under any of the names that `from_authors` reads."""
+    decoder = ("decoder.", "enc_dec_proj.", "encoder_to_decoder.", "mask_token")
+    return {name: tensor for name, tensor in state.items() if not name.startswith(decoder)}
+
+
+def from_authors(
+    state: Tensors, heads: int | None = None, decoder_heads: int | None = None
+) -> tuple[ModelConfig, Tensors]:
     """A state as MARLIN (.pt, .ckpt, hub) or VideoMAE (.pth) save it -> its config, and it as ours.
 
+    Args:
+        state: tensors under their names.
+        heads: attention heads of the encoder; None for those of the published model of its width.
+        decoder_heads: the same of the decoder.
+
     Raises:
-        ModelError: the tensors are of no known model.
+        ModelError: the tensors are of no known model, or its number of heads is not known.
     """
-    if "encoder.patch_embed.proj.weight" in state:
-        return _from_videomae(state)
+    if _PLAIN_EMBEDDING in state:
+        state = _finetuned(state)
+    if f"encoder.{_PLAIN_EMBEDDING}" in state:
+        return _from_videomae(state, heads, decoder_heads)
     if any(name.startswith("marlin.") for name in state):  # the hub's wrapper
         state = {name.removeprefix("marlin."): tensor for name, tensor in state.items()}
     if _EMBEDDING.removeprefix("encoder.") in state:  # an encoder saved by itself
         state = {f"encoder.{name}": tensor for name, tensor in state.items()}
-    return infer_config(state), state
+    return infer_config(state, heads, decoder_heads), state
 
 
-def _from_videomae(state: Tensors) -> tuple[ModelConfig, Tensors]:
+def _from_videomae(
+    state: Tensors, heads: int | None, decoder_heads: int | None
+) -> tuple[ModelConfig, Tensors]:
     ours: Tensors = {}
     for name, tensor in state.items():
         for pattern, replacement in _VIDEOMAE_NAMES:
             name = re.sub(pattern, replacement, name)
         ours[name] = tensor
     whole = has_decoder(ours)
-    config = infer_config(ours).changed(layer_norm_eps=1e-6, normalize_targets=whole)
+    config = infer_config(ours, heads, decoder_heads).changed(
+        layer_norm_eps=1e-6, normalize_targets=whole
+    )
     return config, finish_videomae(ours, config)
+
+
+def _finetuned(state: Tensors) -> Tensors:
+    """A classifier that VideoMAE's authors fine-tuned -> the names of an encoder alone.
+
+    Its `fc_norm` follows the mean of the tokens, as our final norm does in `Encoder.features`.
+    """
+    head = [name for name in state if name.startswith("head.")]
+    if head:
+        note(f"The classifier's head is left out ({', '.join(head)}).")
+    kept = {name: tensor for name, tensor in state.items() if name not in head}
+    return {f"encoder.{re.sub('^fc_norm', 'norm', name)}": t for name, t in kept.items()}
 
 
 def finish_videomae(state: Tensors, config: ModelConfig) -> Tensors:
@@ -84,10 +120,12 @@ def permute_head(name: str, tensor: Tensor, config: ModelConfig, *, to_ours: boo
     return x.reshape(tensor.shape)
 
 
-def infer_config(state: Tensors) -> ModelConfig:
-    """The config of a state under our names, from the shapes in it.
+def infer_config(
+    state: Tensors, heads: int | None = None, decoder_heads: int | None = None
+) -> ModelConfig:
+    """The config of a state under our names, from the shapes in it; `heads` as in `from_authors`.
 
-    Heads are as wide as in all released models. The positions tell how many tokens a clip has;
+    The positions tell how many tokens a clip has;
     frames of 224 px are assumed, or clips of 16 frames where that is impossible.
 
     Raises:
@@ -96,16 +134,19 @@ def infer_config(state: Tensors) -> ModelConfig:
     embedding = state.get(_EMBEDDING)
     if embedding is None or embedding.ndim != 5:
         names = ", ".join(list(state)[:3])
+        if {"teacher", "student"} & {name.split(".")[0] for name in state}:
+            names += ", ...; a teacher and its student: save the state of one of them"
         raise ModelError(
-            "it is not a MARLIN or VideoMAE pre-training checkpoint: there is no "
+            "it is not a MARLIN or VideoMAE checkpoint: there is no "
             f"{_EMBEDDING} among its {len(state)} tensors ({names}, ...); of a transformers model "
             "give the folder"
         )
     width, _, tubelet, patch, _ = embedding.shape
-    fields = _infer_part(state, "encoder", width)
+    fields = _infer_part(state, "encoder", width, heads)
     fields["mlp_ratio"] = _infer_mlp_ratio(state, width)
     if has_decoder(state):
-        decoder = _infer_part(state, "decoder", state["decoder.mask_token"].shape[-1])
+        decoder_width = state["decoder.mask_token"].shape[-1]
+        decoder = _infer_part(state, "decoder", decoder_width, decoder_heads)
         fields |= {f"decoder_{name}": value for name, value in decoder.items()}
     fields |= _infer_sizes(state, tubelet, patch)
     config = ModelConfig.of(fields | {"trained": True}, where="the model these tensors are of")
@@ -115,14 +156,17 @@ def infer_config(state: Tensors) -> ModelConfig:
     return config
 
 
-def _infer_part(state: Tensors, part: str, width: int) -> dict[str, float]:
-    if width % _HEAD_WIDTH:
+def _infer_part(state: Tensors, part: str, width: int, heads: int | None) -> dict[str, float]:
+    if heads is None:
+        heads = (_HEADS if part == "encoder" else _DECODER_HEADS).get(width)
+    if heads is None:
+        argument = "heads" if part == "encoder" else "decoder_heads"
         raise ModelError(
-            f"it has an unknown layout: {part} width {width} is not a multiple of {_HEAD_WIDTH}, "
-            "so the number of attention heads cannot be told"
+            f"no published {part} is {width} wide, and the file does not tell its number of "
+            f"attention heads: say it with load(..., {argument}=...)"
         )
     blocks = {name.split(".")[2] for name in state if name.startswith(f"{part}.blocks.")}
-    return {"width": width, "depth": len(blocks), "heads": width // _HEAD_WIDTH}
+    return {"width": width, "depth": len(blocks), "heads": heads}
 
 
 def _infer_mlp_ratio(state: Tensors, width: int) -> float:

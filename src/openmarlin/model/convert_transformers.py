@@ -9,7 +9,7 @@ import torch
 from openmarlin.errors import ModelError
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.convert import finish_videomae, has_decoder, permute_head
-from openmarlin.model.tensor_files import Tensors
+from openmarlin.model.tensor_files import Tensors, note
 
 # (theirs, ours). Reading goes through it downwards, so that the longer of two names comes first.
 _NAMES = (
@@ -35,6 +35,11 @@ _NAMES_READ = (
     (".attention.attention.v_bias", ".attn.v_bias"),
     ("fc_norm.", "encoder.norm."),
 )
+# ImageNet's, as VideoMAE was trained; and what transformers' image processor takes where its
+# config leaves them out.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_PROCESSOR_DEFAULT = (0.5, 0.5, 0.5)
+
 _QKV = tuple(f".attention.attention.{name}.weight" for name in ("query", "key", "value"))
 
 # Our fields: theirs, and the defaults of theirs, which a config.json may leave out.
@@ -62,8 +67,9 @@ def from_transformers(
     Args:
         state: tensors under the names of transformers 4 or 5.
         hf: its config.json.
-        preprocessing: its preprocessor_config.json or {}. A normalisation of pixels that stands
-            there is folded into the token embedding, so that the model takes [0, 1] as all do.
+        preprocessing: its preprocessor_config.json; where it is {}, pixels are taken to be
+            normalised as VideoMAE's authors do, which is said. A normalisation is folded into the
+            token embedding, so that the model takes [0, 1] as all do.
     """
     if "embeddings.patch_embeddings.projection.weight" in state:
         state = {f"videomae.{name}": tensor for name, tensor in state.items()}
@@ -72,8 +78,15 @@ def from_transformers(
     config = _our_config(hf, whole=has_decoder(state))
     if not hf.get("qv_bias", hf.get("qkv_bias", True)):
         _add_zero_biases(state)
-    if preprocessing.get("do_normalize", True) and "image_mean" in preprocessing:
-        _fold_normalisation(state, preprocessing["image_mean"], preprocessing.get("image_std"))
+    if preprocessing.get("do_normalize", True):
+        if not preprocessing:
+            note(
+                "The transformers folder has no preprocessor_config.json: its pixels are taken to "
+                f"be normalised by VideoMAE's mean {_MEAN} and deviation {_STD}."
+            )
+        default = (_PROCESSOR_DEFAULT, _PROCESSOR_DEFAULT) if preprocessing else (_MEAN, _STD)
+        mean = preprocessing.get("image_mean", default[0])
+        _fold_normalisation(state, mean, preprocessing.get("image_std", default[1]))
     return config, finish_videomae(state, config)
 
 

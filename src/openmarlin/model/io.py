@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.config import PRESETS, ModelConfig
-from openmarlin.model.convert import from_authors, has_decoder
+from openmarlin.model.convert import from_authors, has_decoder, without_decoder
 from openmarlin.model.convert_transformers import from_transformers, to_transformers
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import position_table
@@ -49,6 +49,8 @@ def load(
     precision: str = ...,
     frames: int | None = ...,
     image_size: int | None = ...,
+    heads: int | None = ...,
+    decoder_heads: int | None = ...,
     offline: bool | None = ...,
 ) -> Encoder: ...
 @overload
@@ -60,6 +62,8 @@ def load(
     precision: str = ...,
     frames: int | None = ...,
     image_size: int | None = ...,
+    heads: int | None = ...,
+    decoder_heads: int | None = ...,
     offline: bool | None = ...,
 ) -> Autoencoder: ...
 def load(
@@ -70,6 +74,8 @@ def load(
     precision: str = "fp32",
     frames: int | None = None,
     image_size: int | None = None,
+    heads: int | None = None,
+    decoder_heads: int | None = None,
     offline: bool | None = None,
 ) -> Encoder | Autoencoder:
     """A model in evaluation mode.
@@ -85,6 +91,8 @@ def load(
         frames: frames a clip, where other than trained. The table of positions is then computed
             anew over the new flattened index (as for `image_size`).
         image_size: pixels, where other than trained.
+        heads: attention heads of the encoder in a file whose width is of no published model.
+        decoder_heads: the same of the decoder.
         offline: fetch nothing; HF_HUB_OFFLINE decides where it is None.
 
     Raises:
@@ -94,15 +102,16 @@ def load(
         raise ModelError(f"part '{part}' does not exist: choose encoder or full")
     if precision not in _DTYPES:
         raise ModelError(f"precision '{precision}' does not exist: choose {' or '.join(_DTYPES)}")
-    asked = {"frames": frames, "image_size": image_size}
-    sizes = {name: size for name, size in asked.items() if size is not None}
-    name = os.fspath(source)
+    requests = {"frames": frames, "image_size": image_size}
+    sizes = {name: size for name, size in requests.items() if size is not None}
+    name = _name_of(source)
     if name in PRESETS:
         model = _untrained(PRESETS[name].changed(**sizes), part)
     else:
         path = _locate(name, part, offline)
-        config, state = _open(path, name)
+        config, state = _open(path, name, heads, decoder_heads, part)
         model = _assemble(config, state, part, sizes, where=str(path))
+    _check_heads(model.config, heads, decoder_heads if part == "full" else None)
     try:
         return model.to(device=device, dtype=_DTYPES[precision]).eval()
     except (RuntimeError, AssertionError) as error:
@@ -116,7 +125,7 @@ def load_as_saved(path: Source) -> Encoder | Autoencoder:
     Raises:
         ModelError: it is not there, or is not what it should be.
     """
-    place = _locate(os.fspath(path), "encoder", offline=True)
+    place = _locate(_name_of(path), "encoder", offline=True)
     config, state = _open(place, str(place))
     part: Part = "full" if has_decoder(state) else "encoder"
     return _assemble(config, state, part, {}, where=str(place)).eval()
@@ -145,13 +154,32 @@ def _untrained(config: ModelConfig, part: Part) -> Encoder | Autoencoder:
         return Autoencoder(config, generator)
 
 
+def _name_of(source: Source) -> str:
+    if not isinstance(source, str | os.PathLike) or not os.fspath(source):
+        what = repr(source) if isinstance(source, str) else type(source).__name__
+        raise ModelError(
+            f"a model is a name or a path, not {what}; one in memory needs no loading: "
+            "save it with save_folder and give the folder"
+        )
+    return os.fspath(source)
+
+
+def _check_heads(config: ModelConfig, heads: int | None, decoder_heads: int | None) -> None:
+    pairs = (("heads", heads, config.heads), ("decoder_heads", decoder_heads, config.decoder_heads))
+    for name, request, value in pairs:
+        if request is not None and request != value:
+            raise ModelError(
+                f"{name}={request}, but model '{config.name}' says that it has {value}"
+            )
+
+
 def _locate(name: str, part: Part, offline: bool | None) -> Path:
     if name in SHIPPED:
         return SHIPPED[name].folder
     if name in RELEASED:
         return fetch(RELEASED[name], part, offline=offline)
-    path = Path(name).expanduser()
-    if not path.exists():
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's fails for unknown users
+    if not os.path.exists(path):  # noqa: PTH110 - pathlib's fails for names that are too long
         raise ModelError(
             f"there is no model '{name}': it is neither a file nor a folder, nor one of "
             f"{', '.join((*SHIPPED, *PRESETS, *RELEASED))}"
@@ -161,18 +189,26 @@ def _locate(name: str, part: Part, offline: bool | None) -> Path:
     return path
 
 
-def _open(path: Path, name: str) -> tuple[ModelConfig, Tensors]:
+def _open(
+    path: Path,
+    name: str,
+    heads: int | None = None,
+    decoder_heads: int | None = None,
+    part: Part = "full",
+) -> tuple[ModelConfig, Tensors]:
     """Config and tensors under our names, of whatever kind of model is at `path`."""
     state = read(path)
     settings = read_json(path / CONFIG) if path.is_dir() else {}
     kind = settings.pop("model_type", None)
+    settings.pop("task", None)  # of a head beside the encoder, which is not read here
     if kind == MODEL_TYPE:
         return ModelConfig.of(settings, where=f"the model of {path / CONFIG}"), state
     try:
         if kind == "videomae":
             config, state = from_transformers(state, settings, _preprocessing(path))
         else:
-            config, state = from_authors(state)
+            state = state if part == "full" else without_decoder(state)
+            config, state = from_authors(state, heads, decoder_heads)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     released = RELEASED.get(name) or RELEASED.get(path.name.split(".")[0])

@@ -6,9 +6,10 @@ Legend: B clips, T frames, N tokens, D width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
 from typing import Literal, overload
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -28,13 +29,12 @@ BACKENDS = ("torch", "openvino")
 
 
 class EncoderRunner:
-    """An encoder made ready for uint8 clips. Calls come from one thread at a time.
+    """An encoder made ready for uint8 clips. Of calls from several threads one runs at a time.
 
     Args:
         encoder: in any precision, on the CPU or a CUDA device; it is not changed.
         precision: `fp32`, `bf16`, or `auto`: see `choose`.
         backend: `torch`, `openvino`, or `auto`.
-        threads: CPU threads a call may use; None for the engine's own choice.
         shared: other work keeps the cores busy, so a lone clip is content with one of them.
 
     Attributes:
@@ -51,20 +51,18 @@ class EncoderRunner:
         encoder: Encoder,
         precision: str = "auto",
         backend: str = "auto",
-        threads: int | None = None,
         *,
         shared: bool = False,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ModelError(f"threads must be at least 1, not {threads}")
         self.config = encoder.config
         device = next(encoder.parameters()).device
         self.precision, self.backend, self.reason = choose(precision, backend, device)
         self._run = (
-            _start_openvino(encoder, self.precision, threads, shared)
+            _start_openvino(encoder, self.precision, shared)
             if self.backend == "openvino"
-            else _start_torch(encoder, self.precision, threads)
+            else _start_torch(encoder, self.precision)
         )
+        self._lock = threading.Lock()
 
     @overload
     def __call__(self, clips: Pixels, tokens: Literal[False] = False) -> Floats: ...
@@ -84,18 +82,64 @@ class EncoderRunner:
             ModelError: the clips have another shape or type than the model takes.
         """
         config = self.config
-        wanted = (config.frames, config.image_size, config.image_size, 3)
-        if clips.dtype != np.uint8 or clips.shape[1:] != wanted:
+        shape = (config.frames, config.image_size, config.image_size, 3)
+        if clips.dtype != np.uint8 or clips.shape[1:] != shape:
             raise ModelError(
-                f"the model takes uint8 clips of shape (B, {', '.join(map(str, wanted))}), "
+                f"the model takes uint8 clips of shape (B, {', '.join(map(str, shape))}), "
                 f"not {clips.dtype} {clips.shape}"
             )
         if len(clips):
-            features, all_tokens = self._run(clips, tokens)
+            with self._lock:
+                features, all_tokens = self._run(clips, tokens)
         else:
             features = np.empty((0, config.width), np.float32)
             all_tokens = np.empty((0, config.n_tokens, config.width), np.float32)
         return (features, all_tokens) if tokens else features
+
+
+def encode(
+    encoder: Encoder, clips: Pixels | Tensor, *, tokens: bool
+) -> Floats | tuple[Floats, Floats]:
+    """See `Encoder.encode`."""
+    if not isinstance(clips, np.ndarray | Tensor):
+        raise ModelError(f"clips are a numpy array or a torch tensor, not {type(clips).__name__}")
+    run = _runner_of(encoder)
+    starts = range(0, max(len(clips), 1), _CLIPS_AT_ONCE)  # without a clip the shape is checked
+    features, all_tokens = [], []
+    for batch in (clips[i : i + _CLIPS_AT_ONCE] for i in starts):
+        pixels = batch if isinstance(batch, np.ndarray) else batch.numpy(force=True)
+        if tokens:
+            more, their_tokens = run(pixels, tokens=True)
+            all_tokens.append(their_tokens)
+        else:
+            more = run(pixels)
+        features.append(more)
+    vectors = np.concatenate(features)
+    return (vectors, np.concatenate(all_tokens)) if tokens else vectors
+
+
+_runners: WeakKeyDictionary[Encoder, tuple[object, EncoderRunner]] = WeakKeyDictionary()
+"""Beside the encoders and not in them, so that they can still be copied and pickled."""
+
+_runners_lock = threading.Lock()
+
+
+def _runner_of(encoder: Encoder) -> EncoderRunner:
+    """The encoder's runner; a new one where its weights are not what they were.
+
+    Torch counts what is written into a tensor, so a step of an optimiser, `load_state_dict` and
+    `to` are all noticed.
+    """
+    weights = tuple(
+        (t.data_ptr(), t.dtype, t.device, 0 if t.is_inference() else t._version)
+        for t in encoder.state_dict(keep_vars=True).values()
+    )
+    with _runners_lock:
+        before, runner = _runners.get(encoder, (None, None))
+        if runner is None or before != weights:
+            runner = EncoderRunner(encoder)
+            _runners[encoder] = weights, runner
+    return runner
 
 
 def choose(precision: str, backend: str, device: torch.device) -> tuple[str, str, str]:
@@ -104,9 +148,9 @@ def choose(precision: str, backend: str, device: torch.device) -> tuple[str, str
     The rule is what `benchmarks/encoder.py` measured (docs/lab/speed.md): bfloat16 where the
     hardware multiplies it, float32 where not; on a CPU through OpenVINO, on a GPU through torch.
     """
-    for value, known in ((precision, PRECISIONS), (backend, BACKENDS)):
-        if value != "auto" and value not in known:
-            raise ModelError(f"'{value}' is not one of auto, {', '.join(known)}")
+    for value, choices in ((precision, PRECISIONS), (backend, BACKENDS)):
+        if value != "auto" and value not in choices:
+            raise ModelError(f"'{value}' is not one of auto, {', '.join(choices)}")
     on_cpu = device.type == "cpu"
     if backend == "openvino" and not on_cpu:
         raise ModelError(f"openvino runs on the CPU and the model is on {device}; use torch")
@@ -123,17 +167,17 @@ def choose(precision: str, backend: str, device: torch.device) -> tuple[str, str
     if backend == "auto":
         backend = "openvino" if on_cpu else "torch"
         why.append(f"{backend} is the faster engine on a {'CPU' if on_cpu else 'GPU'}")
-    return precision, backend, "; ".join(why) or "asked for"
+    return precision, backend, "; ".join(why) or "as requested"
 
 
 _CLIPS_AT_ONCE = 8
 """At most, however many cores there are; OpenVINO divides the cores among them."""
 
 _Run = Callable[[Pixels, bool], tuple[Floats, Floats]]
-"""Clips, whether tokens are wanted -> features, and tokens (unspecified when not wanted)."""
+"""Clips, and whether to give tokens -> features, tokens (none of them without)."""
 
 
-def _start_openvino(encoder: Encoder, precision: str, threads: int | None, shared: bool) -> _Run:
+def _start_openvino(encoder: Encoder, precision: str, shared: bool) -> _Run:
     import openvino as ov
 
     from openmarlin.model.openvino_graph import build_graph, patchify_bytes
@@ -145,7 +189,6 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None, share
     def engine(hint: str) -> ov.AsyncInferQueue:
         settings = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-            "INFERENCE_NUM_THREADS": threads or 0,
             "PERFORMANCE_HINT": hint,
             "PERFORMANCE_HINT_NUM_REQUESTS": _CLIPS_AT_ONCE,
             # Decoding and face nets work beside the encoder: its threads must be free to move.
@@ -176,7 +219,7 @@ def _start_openvino(encoder: Encoder, precision: str, threads: int | None, share
     return run
 
 
-def _start_torch(encoder: Encoder, precision: str, threads: int | None) -> _Run:
+def _start_torch(encoder: Encoder, precision: str) -> _Run:
     module = copy.deepcopy(encoder).float().eval()
     if precision == "bf16":  # rounding the embedding would cost more accuracy than all the rest
         blocks = module.blocks.bfloat16()
@@ -185,12 +228,11 @@ def _start_torch(encoder: Encoder, precision: str, threads: int | None) -> _Run:
 
     @torch.inference_mode()
     def run(clips: Pixels, tokens: bool) -> tuple[Floats, Floats]:
-        with _torch_threads(threads):
-            pixels = torch.tensor(np.ascontiguousarray(clips), device=device)
-            x = module.trunk(to_model_input(pixels))
-            features = module.norm(x.mean(dim=1))
-            all_tokens = module.norm(x) if tokens else x[:, :0]
-            return features.cpu().numpy(), all_tokens.cpu().numpy()
+        pixels = torch.tensor(np.ascontiguousarray(clips), device=device)
+        x = module.trunk(to_model_input(pixels))
+        features = module.norm(x.mean(dim=1))
+        all_tokens = module.norm(x) if tokens else x[:, :0]
+        return features.cpu().numpy(), all_tokens.cpu().numpy()
 
     return run
 
@@ -202,14 +244,3 @@ class _Cast(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.to(self.dtype)
-
-
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    """Torch knows one number of threads for all: put it back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

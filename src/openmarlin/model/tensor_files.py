@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from openmarlin.console import console
 from openmarlin.errors import ModelError
 
 Tensors = dict[str, Tensor]
@@ -28,7 +29,12 @@ REST = "decoder.safetensors"
 """Beside an encoder's WEIGHTS: what makes it an autoencoder, for those who want it."""
 
 _FOLDER_WEIGHTS = (WEIGHTS, "pytorch_model.bin")
+_INDEX = ".index.json"
+"""After the name of the weights: which file of several holds which tensor (transformers)."""
+
 _NESTS = ("state_dict", "model", "module")  # Lightning; VideoMAE; DeepSpeed
+_AVERAGES = ("state_dict_ema", "model_ema", "teacher")  # timm; VideoMAE; self-distillation
+_WRAPPERS = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel; torch.compile; Lightning
 
 
 def read(path: Path) -> Tensors:
@@ -39,8 +45,37 @@ def read(path: Path) -> Tensors:
     """
     if path.is_dir():
         rest = path / REST
-        return _read_file(_weights_in(path)) | (_read_file(rest) if rest.is_file() else {})
+        return _read_folder(path) | (_read_file(rest) if rest.is_file() else {})
     return _read_file(path)
+
+
+def note(text: str) -> None:
+    """Say in the terminal what a reader of these features should know."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _read_folder(folder: Path) -> Tensors:
+    for name in _FOLDER_WEIGHTS:
+        if (folder / name).is_file():
+            return _read_file(folder / name)
+        index = folder / (name + _INDEX)
+        if index.is_file():
+            return _read_shards(index)
+    raise ModelError(
+        f"folder {folder} holds no model: none of {', '.join(_FOLDER_WEIGHTS)} is in it"
+    )
+
+
+def _read_shards(index: Path) -> Tensors:
+    files = read_json(index).get("weight_map")
+    if not isinstance(files, Mapping) or not all(
+        isinstance(file, str) and Path(file).name == file for file in files.values()
+    ):
+        raise ModelError(f"{index} does not say which file beside it holds which tensor")
+    state: Tensors = {}
+    for file in sorted(set(files.values())):
+        state |= _read_file(index.parent / file)
+    return state
 
 
 def _read_file(path: Path) -> Tensors:
@@ -80,15 +115,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _weights_in(folder: Path) -> Path:
-    for name in _FOLDER_WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    raise ModelError(
-        f"folder {folder} holds no model: none of {', '.join(_FOLDER_WEIGHTS)} is in it"
-    )
-
-
 def _read_safetensors(path: Path) -> Tensors:
     try:
         return load_file(path)
@@ -119,13 +145,29 @@ def _damaged(path: Path, error: Exception) -> ModelError:
 
 
 def _state_in(content: Any, path: Path) -> Tensors:
-    for nest in _NESTS:
+    for nest in (*_NESTS, *_AVERAGES):
         if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
             content = content[nest]
+            if nest in _AVERAGES:
+                note(f"{path} holds no other weights than '{nest}': these are read.")
             break
     if not isinstance(content, Mapping) or not content:
         raise ModelError(f"{path} is not a model: it holds no named tensors")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(f"{path} is not a model: {name!r} in it is not a tensor")
-    return {name: tensor.to(torch.float32).contiguous() for name, tensor in content.items()}
+    state = {_unwrapped(name): t.to(torch.float32).contiguous() for name, t in content.items()}
+    if len(state) < len(content):
+        raise ModelError(
+            f"{path} holds several models, whose tensors have the same names but for "
+            f"{', '.join(_WRAPPERS)}: save the state of one of them"
+        )
+    state.pop("n_averaged", None)  # of torch's AveragedModel
+    return state
+
+
+def _unwrapped(name: str) -> str:
+    name = name.replace("._orig_mod.", ".")
+    while name.startswith(_WRAPPERS):
+        name = name.partition(".")[2]
+    return name

@@ -14,39 +14,26 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 
+from openmarlin.output import CONFIG_FILE, ENVIRONMENT_FILE
+from openmarlin.pretraining.settings import PretrainSettings
+from openmarlin.pretraining.task import MONITOR
 from openmarlin.report import words
 from openmarlin.report.page import Image
 from openmarlin.report.plots import Curve, curves_svg
 from openmarlin.report.reconstruction import cut_reconstructions
 from openmarlin.report.strips import spread
 from openmarlin.report.template import write_page
+from openmarlin.settings import group, read_recipe
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
+from openmarlin.training.fit import MODEL, NON_FINITE_FILE, PICTURES
 from openmarlin.training.log import METRICS_FILE, read_metrics
-from openmarlin.training.run import (
-    CONFIG_FILE,
-    ENVIRONMENT_FILE,
-    MODEL,
-    NON_FINITE_FILE,
-    PICTURES,
-    REPORT_FILE,
-)
-from openmarlin.training.settings import PretrainSettings, read_recipe
 
 MAX_STEPS = 8
 """Pictures of the first clip, from the first validation to the last."""
 
 _STRIP_PX = 1120  # width in the page's data: twice what a laptop shows
 _QUALITY = 82  # of its JPEG
-_GROUPS = {
-    "rate": "samples",
-    "data": "data and model",
-    "w_adv": "objective",
-    "per_group": "optimisation",
-    "batch": "optimisation",
-    "accelerator": "machine",
-    "val_share": "validation and files",
-}
-"""First field of a group of settings -> its title; in the order of `PretrainSettings`."""
+REPORT_FILE = "report.html"
 
 Rows = list[dict[str, Any]]
 
@@ -66,9 +53,9 @@ def write_run_report(run: Path) -> Path:
     Raises:
         InputError: the folder is no run, or the file cannot be written.
     """
-    settings = PretrainSettings.of(**read_recipe(run / CONFIG_FILE))
+    settings = PretrainSettings.of({**read_recipe(run / CONFIG_FILE), "out": run})
     rows = read_metrics(run / METRICS_FILE)
-    checkpoints = Checkpoints(run, settings.keep)
+    checkpoints = Checkpoints(run, MONITOR, settings.keep)
     content = {
         **_summary(run, rows, checkpoints.newest()),
         "non_finite": _read_json(run / NON_FINITE_FILE),
@@ -82,7 +69,7 @@ def write_run_report(run: Path) -> Path:
 
 def _summary(run: Path, rows: Rows, newest: Checkpoint | None) -> dict[str, Any]:
     step = max([row["step"] for row in rows] + ([newest.step] if newest else []), default=0)
-    steps = int(newest.state["steps"]) if newest else 0
+    steps = newest.progress.steps if newest else 0
     if steps and step >= steps:
         state = f"Finished after {words.count(step, 'step')}"
     else:
@@ -176,7 +163,7 @@ def _checkpoints(run: Path, checkpoints: Checkpoints) -> list[dict[str, Any]]:
     rows = [
         {
             "step": checkpoint.step,
-            "val_rec": "–" if math.isinf(checkpoint.val_rec) else f"{checkpoint.val_rec:.5f}",
+            "val_rec": f"{checkpoint.metrics['val_rec']:.5f}" if checkpoint.metrics else "–",
             "best": best is not None and best.path == checkpoint.path,
             "model": checkpoint.model.relative_to(run),
         }
@@ -189,16 +176,15 @@ def _checkpoints(run: Path, checkpoints: Checkpoints) -> list[dict[str, Any]]:
 
 def _grouped(settings: PretrainSettings) -> list[tuple[str, words.Pairs]]:
     groups: dict[str, dict[str, Any]] = {}
-    title = ""
-    for name, value in settings.model_dump(mode="json").items():
-        title = _GROUPS.get(name, title)
+    for name, value in settings.recipe().items():
+        title = group(PretrainSettings.model_fields[name])
         groups.setdefault(title, {})[name] = value
     return words.settings(groups)
 
 
 def _environment(run: Path) -> list[tuple[str, words.Pairs]]:
     """The last sitting's, and how many there were."""
-    sittings = _read_json(run / ENVIRONMENT_FILE) or []
+    sittings = (_read_json(run / ENVIRONMENT_FILE) or {}).get("sittings", [])
     if not sittings:
         return []
     last = {**sittings[-1], "command": " ".join(sittings[-1].get("command", []))}

@@ -1,1 +1,1 @@
-"""Pre-training: what is learnt, in which steps, on which machine, and what is kept of it."""
+"""Training of any task: one loop, on any machine, that goes on bit for bit after it was cut off."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import signal
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from types import TracebackType
+from typing import Any, Self, cast
 
-import cv2
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.amp import MixedPrecision
@@ -23,11 +22,13 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from openmarlin.errors import OpenMarlinError, TrainingError
+from openmarlin.errors import TrainingError
 from openmarlin.model.layers import Block
-from openmarlin.native import has_bf16, one_opencv_thread
+from openmarlin.native import has_bf16
+from openmarlin.training.loader import load_batches
+from openmarlin.training.settings import RunSettings
 
 try:
     import resource
@@ -35,8 +36,6 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 Tensors = dict[str, Tensor]
-
-_GRACE_S = 60
 
 
 class _Mixed(MixedPrecision):
@@ -50,12 +49,15 @@ class _Mixed(MixedPrecision):
 
 
 def is_main_process() -> bool:
-    """Whether this process speaks and writes; known before anything is launched."""
+    """Whether this process speaks and writes; it can be asked before anything is launched."""
     return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
 class Engine:
     """Runs modules on whatever there is.
+
+    It is entered to meet the other processes, and what it changes in its own one meanwhile (torch's
+    precision, warnings, what Fabric logs) is as before once it is left.
 
     Args:
         accelerator: auto, cpu, cuda, ...
@@ -80,7 +82,6 @@ class Engine:
         strategy: str = "ddp",
         precision: str = "auto",
     ) -> None:
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         if accelerator == "auto":
             accelerator = "cuda" if torch.cuda.is_available() else "cpu"
         if "LOCAL_WORLD_SIZE" in os.environ:
@@ -90,6 +91,7 @@ class Engine:
             devices = max(1, torch.cuda.device_count()) if accelerator in ("cuda", "gpu") else 1
         self.world = int(devices) * nodes
         self.precision, self.reason = _choose_precision(precision, accelerator)
+        self._undo = ExitStack()
         try:
             self.fabric = Fabric(
                 accelerator=accelerator,
@@ -104,11 +106,39 @@ class Engine:
                 f"{str(error).strip().splitlines()[0]}"
             ) from error
 
-    def launch(self) -> None:
+    @classmethod
+    def of(cls, settings: RunSettings) -> Self:
+        """As the settings of a run say."""
+        return cls(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            nodes=settings.nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+        )
+
+    def __enter__(self) -> Self:
         """Start the other processes, each of which runs the same command, and meet them."""
+        self._undo.enter_context(_quiet())
         self.fabric.launch()
         if self.device.type != "cpu":
+            self._undo.callback(
+                torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()
+            )
             torch.set_float32_matmul_precision("high")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # The variables by which Fabric's processes find each other stay: a second call in the same
+        # script meets the same processes again.
+        self._undo.close()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
     @property
     def rank(self) -> int:
@@ -135,16 +165,16 @@ class Engine:
 
     def autocast(self, precision: str) -> AbstractContextManager[None]:
         """For a module that is called as it is: `auto` is what the wrapped one has."""
-        wanted = self.precision if precision == "auto" else precision
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted == "bf16")
+        precision = self.precision if precision == "auto" else precision
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16")
 
-    def holding_back(self, module: nn.Module, enabled: bool) -> AbstractContextManager[None]:
+    def no_sync(self, module: nn.Module, enabled: bool) -> AbstractContextManager[None]:
         """While a step's first batches go backward, gradients are not yet averaged."""
-        if self.world == 1:
+        if self.world == 1 or not enabled:
             return nullcontext()
         return cast(
             AbstractContextManager[None],
-            self.fabric.no_backward_sync(module, enabled=enabled),  # type: ignore[arg-type]
+            self.fabric.no_backward_sync(module),  # type: ignore[arg-type]
         )
 
     def backward(self, loss: Tensor, module: nn.Module) -> None:
@@ -172,8 +202,8 @@ class Engine:
         ):
             grad.copy_(part.view_as(grad))
 
-    def held(self, module: nn.Module) -> list[Tensor]:
-        """What this process holds of the parameters, to work on in place."""
+    def local_parameters(self, module: nn.Module) -> list[Tensor]:
+        """What this process has of the parameters (a part under fsdp), to work on in place."""
         parameters = [parameter.detach() for parameter in module.parameters()]
         return [p.to_local() if isinstance(p, DTensor) else p for p in parameters]
 
@@ -197,10 +227,10 @@ class Engine:
         for name, tensor in module.state_dict().items():
             tensor.copy_(_divided(weights[name], tensor))
 
-    def load_moments(
+    def load_optimizer(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, moments: Tensors
     ) -> None:
-        """Put back what `state` told of an optimizer."""
+        """Put back what `state` returned of an optimizer."""
         inner, parameters = _inner(optimizer), dict(module.named_parameters())
         for key, moment in moments.items():
             name, _, what = key.rpartition(".")
@@ -214,13 +244,13 @@ class Engine:
         """The mean over processes."""
         return cast(Tensor, self.fabric.all_reduce(values, reduce_op="mean"))
 
-    def gather(self, what: Any) -> list[Any]:
+    def gather(self, content: Any) -> list[Any]:
         """What each process has, in the order of ranks."""
         if self.world == 1:
-            return [what]
-        everything: list[Any] = [None] * self.world
-        torch.distributed.all_gather_object(everything, what)
-        return everything
+            return [content]
+        contents: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(contents, content)
+        return contents
 
     def any(self, here: bool) -> bool:
         """Whether it is so in any process."""
@@ -241,49 +271,33 @@ class Engine:
     def barrier(self) -> None:
         self.fabric.barrier()
 
-    def close(self) -> None:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
     # Data
 
     def load(
         self, dataset: Dataset[Any], batches: Iterable[list[Any]], workers: int | None
     ) -> Generator[dict[str, Any], None, None]:
-        """Batches on the device, prepared by worker processes while the device computes.
-
-        Raises:
-            OpenMarlinError: a worker's, as the one line it was.
-        """
-        on_gpu = self.device.type == "cuda"
-        count = _count_workers(self.fabric.world_size) if workers is None else workers
-        loader = DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=count,
-            pin_memory=on_gpu,
-            worker_init_fn=_start_worker if count else None,
-        )
-        # A fork copies not OpenCV's threads but what waits for them: a worker would wait forever.
-        with one_opencv_thread():
-            batches_here = iter(loader)
-        try:
-            for batch in batches_here:
-                yield {
-                    name: value.to(self.device, non_blocking=on_gpu)
-                    if isinstance(value, Tensor)
-                    else value
-                    for name, value in batch.items()
-                }
-        except OpenMarlinError as error:
-            raise type(error)(_own_words(error)) from None
-        finally:  # now, not when nobody remembers the iterator: workers take their time for signals
-            getattr(batches_here, "_shutdown_workers", lambda: None)()
+        """Batches on the device; see `openmarlin.training.loader.load_batches`."""
+        return load_batches(dataset, batches, self.device, workers, self.fabric.world_size)
 
 
-def _choose_precision(asked: str, accelerator: str) -> tuple[str, str]:
-    if asked != "auto":
-        return asked, "asked for"
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Fabric and torch would say about things that are meant to be so."""
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Nobody writes into the view.
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _choose_precision(precision: str, accelerator: str) -> tuple[str, str]:
+    if precision != "auto":
+        return precision, "asked for"
     if accelerator == "cpu":
         fast, chip = has_bf16(), "this CPU"
     elif accelerator in ("cuda", "gpu"):
@@ -301,8 +315,8 @@ def _strategy(name: str, world: int) -> Any:
     if world == 1:
         return "auto"
     # The buffers are tables that never change. Newer torch has another name for that.
-    known = inspect.signature(DistributedDataParallel).parameters
-    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    parameters = inspect.signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
     options: dict[str, Any] = {name: False, "gradient_as_bucket_view": True}
     return DDPStrategy(**options)
 
@@ -311,9 +325,6 @@ def _divide(module: nn.Module, mesh: Any) -> nn.Module:
     """FSDP: each transformer block is a unit, the rest is one."""
     from torch.distributed.fsdp import fully_shard
 
-    warnings.filterwarnings(
-        "ignore", "FSDP2-wrapped module .* returned a view"
-    )  # nobody adds to it
     data_mesh = mesh["data_parallel"]
     for part in module.modules():
         if isinstance(part, Block):
@@ -337,24 +348,3 @@ def _divided(whole: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor):
         return distribute_tensor(here, like.device_mesh, like.placements)
     return here
-
-
-def _count_workers(processes: int) -> int:
-    return max(1, min(8, (os.cpu_count() or 1) // processes))
-
-
-def _start_worker(_: int) -> None:
-    # Signals may be sent to all processes: who trains then saves, and no loader may end before.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_S))
-    torch.set_num_threads(1)
-    if cv2.getNumThreads() != 1:  # where workers are not forked
-        cv2.setNumThreads(1)
-
-
-def _own_words(error: Exception) -> str:
-    """A loader packs a worker's error into its traceback; the last line is what it said."""
-    text = str(error).strip()
-    if "Traceback" not in text:
-        return text
-    return text.splitlines()[-1].partition(": ")[2]

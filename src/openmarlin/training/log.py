@@ -1,7 +1,7 @@
-"""What a run tells: rows of metrics, TensorBoard events, a log, a progress bar.
+"""What a run writes as it goes: rows of metrics, TensorBoard events, a log, a progress bar.
 
 metrics.jsonl has one JSON object a line, in the order of steps: `step` counts finished steps; rows
-of training hold the losses of that very step, rows of validation `val_rec`.
+of training hold the losses of that very step, rows of validation its metrics.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ class RunLog:
 
     Args:
         path: the run folder.
+        name: of the task, for the bar.
         done: finished steps of an earlier sitting; what it said of later ones is forgotten.
         total: steps of the whole run.
         progress: show a bar on the terminal.
     """
 
-    def __init__(self, path: Path, done: int, total: int, *, progress: bool) -> None:
+    def __init__(self, path: Path, name: str, done: int, total: int, *, progress: bool) -> None:
         self._path = path
         forget_after(path / METRICS_FILE, done)
         self._metrics = (path / METRICS_FILE).open("a", encoding="utf-8")
@@ -43,7 +44,7 @@ class RunLog:
         self._events = SummaryWriter(str(path / TENSORBOARD), purge_step=done + 1)
         self._bar = job_progress("steps")
         self._bar.disable = self._bar.disable or not progress
-        self._task = self._bar.add_task("pretrain", total=total, completed=done, note="")
+        self._task = self._bar.add_task(name, total=total, completed=done, note="")
         self._speaks = progress
 
     def __enter__(self) -> Self:
@@ -61,7 +62,7 @@ class RunLog:
             with suppress(InputError):
                 self.write(f"{type(error).__name__}: {error}")
         for file in (self._metrics, self._log, self._events):
-            with suppress(OSError):  # a full disk, told already; rows are flushed
+            with suppress(OSError):  # a full disk, reported before; rows are flushed
                 file.close()
 
     def row(self, step: int, values: dict[str, Any]) -> None:

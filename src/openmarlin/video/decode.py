@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from heapq import heapify, heappop, heappush
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -89,8 +89,8 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
         if not stream.disposition & Disposition.attached_pic
     ]
     if not moving:
-        held = "only audio" if container.streams.audio else "no video stream"
-        raise VideoError(f"{path}: holds {held}; give a file with a picture")
+        content = "only audio" if container.streams.audio else "no video stream"
+        raise VideoError(f"{path}: holds {content}; give a file with a picture")
     decodable = [stream for stream in moving if stream.codec_context is not None]
     if not decodable:
         raise VideoError(
@@ -195,6 +195,8 @@ def _decoded(
     reordered = stream.container.format.name == "avi" and (
         stream.codec_context.codec.canonical_name in ("h264", "hevc", "vvc")
     )
+    if reordered:
+        feed = _from_the_first(iter(feed))
     stamps: list[int] = []
     for packet in chain(_complete(feed, problems), (None,)):
         if reordered and packet is not None and packet.dts is not None:
@@ -207,6 +209,19 @@ def _decoded(
             if reordered:
                 frame.pts = heappop(stamps) if stamps else None
             yield frame
+
+
+def _from_the_first(feed: Iterator[Packet]) -> Iterator[Packet]:
+    """Put the first packet of an AVI right before the second.
+
+    A file that was cut begins later than 0, which AVI cannot say: FFmpeg writes the first packet at
+    0 and fills up with empty ones behind it.
+    """
+    head = list(islice(feed, 3))
+    stamps = [packet.dts for packet in head if packet.dts is not None]
+    if len(stamps) == len(head) == 3:
+        head[0].dts = max(stamps[0], stamps[1] - (stamps[2] - stamps[1]))
+    yield from chain(head, feed)
 
 
 def _complete(feed: Iterable[Packet], problems: Problems) -> Iterator[Packet]:

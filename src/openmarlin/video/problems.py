@@ -63,22 +63,22 @@ class Problems:
 
     def facts(self) -> list[str]:
         """What is unusual and lost nothing, one line each."""
-        told = []
+        lines = []
         if self._resizes:
-            told.append(f"the picture changes size {_times(self._resizes)}{self._first_resize}")
+            lines.append(f"the picture changes size {_times(self._resizes)}{self._first_resize}")
         if self._joins:
             times = _times(self._joins)
-            told.append(f"the clock starts again {times}near {self._first_join_s:.2f} s")
-        return told
+            lines.append(f"the clock starts again {times}near {self._first_join_s:.2f} s")
+        return lines
 
     def lines(self) -> list[str]:
         """What was damaged: one line a kind, with the place of the first one."""
-        told = [
+        lines = [
             f"{_LINES[kind][n > 1].format(n=n)} (first near {self._first_s[kind]:.2f} s)"
             for kind, n in self._counts.items()
             if n
         ]
-        return told if self._short is None else [*told, self._short]
+        return lines if self._short is None else [*lines, self._short]
 
 
 def _times(n: int) -> str:

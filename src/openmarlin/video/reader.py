@@ -47,6 +47,7 @@ from openmarlin.video.problems import Problems
 _HEAD_PACKETS = 300
 _HEAD_BYTES = 32 << 20
 _EARLY_END_S = 0.25
+_TIMED = 0.75  # of the packets must have times for their steps to tell the rate
 
 
 class Frame:
@@ -144,8 +145,8 @@ class VideoReader:
     def notes(self) -> list[str]:
         """What is unusual and lost nothing, a short line each; grows while the frames are read."""
         hdr = self.info.hdr
-        told = [f"high dynamic range ({hdr}), tone-mapped to standard range"] if hdr else []
-        return told + self._problems.facts()
+        lines = [f"high dynamic range ({hdr}), tone-mapped to standard range"] if hdr else []
+        return lines + self._problems.facts()
 
     def __iter__(self) -> Iterator[Frame]:
         self.close()
@@ -176,8 +177,8 @@ class VideoReader:
         with closing(container):
             feed = packets(container, stream, Problems())
             head = _head(feed)
-            shown = pictures(chain(head, feed), stream, Problems())
-            first, raw_s = next(shown, (None, None))
+            decoded = pictures(chain(head, feed), stream, Problems())
+            first, raw_s = next(decoded, (None, None))
             if first is None:
                 raise VideoError(f"{self._path}: not one frame can be decoded; {blame(self._path)}")
             self._orientation = Orientation.of(first)
@@ -200,7 +201,7 @@ class VideoReader:
             )
             self._start_s = 0.0
             if raw_s is None and any(packet.pts is not None for packet in head):
-                self._start_s = _start_s(shown, self.info.fps)
+                self._start_s = _start_s(decoded, self.info.fps)
 
     def _frames(self, problems: Problems) -> Generator[Frame]:
         info, clock = self.info, Clock(self.info.fps, self._stated_s, self._start_s)
@@ -234,12 +235,12 @@ class VideoReader:
             ) from None
 
 
-def _start_s(shown: Iterator[Timed], fps: float) -> float:
+def _start_s(decoded: Iterator[Timed], fps: float) -> float:
     """When the first frame is shown, from the first one after it that has a time.
 
     A file that was cut between two key frames may begin with frames without times.
     """
-    for number, (_, raw_s) in enumerate(islice(shown, _HEAD_PACKETS), start=1):
+    for number, (_, raw_s) in enumerate(islice(decoded, _HEAD_PACKETS), start=1):
         if raw_s is not None:
             return raw_s - number / fps
     return 0.0
@@ -266,13 +267,16 @@ def _head(feed: Iterator[Packet]) -> list[Packet]:
 
 def _measured_fps(head: list[Packet], stream: VideoStream) -> float:
     time_base = time_base_of(stream)
-    stamps = (packet.pts if packet.pts is not None else packet.dts for packet in _one_piece(head))
+    piece = _one_piece(head)
+    stamps = (packet.pts if packet.pts is not None else packet.dts for packet in piece)
     times_s = [float(stamp * time_base) for stamp in stamps if stamp is not None]
     rates = stream.average_rate, stream.guessed_rate
     if (
         not times_s
     ):  # a bare stream: the average is FFmpeg's default, the guess looks into the codec
         rates = rates[::-1]
+    if len(times_s) < _TIMED * len(piece):  # as MPEG-PS may: the steps would be too long
+        times_s = []
     return nominal_fps(times_s, rates, float(time_base))
 
 

@@ -32,13 +32,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from openmarlin.config import CLIP_FRAMES, Tail
 from openmarlin.errors import InputError
 
 if TYPE_CHECKING:
     from openmarlin.video.reader import Frame
+
+CLIP_FRAMES = 16
+"""Frames a clip (MARLIN, section 4.1: 16 frames of 224x224)."""
+
+Tail = Literal["pad", "drop", "reference"]
+"""What happens to the last, incomplete window, see above."""
 
 
 def ticks(frames: Iterable[Frame], fps: float) -> Iterator[tuple[int, Frame]]:
@@ -54,19 +59,19 @@ def ticks(frames: Iterable[Frame], fps: float) -> Iterator[tuple[int, Frame]]:
     if not fps > 0:
         raise InputError(f"fps is {fps}; give a positive rate")
     tick, start_s = 0, 0.0
-    shown: Frame | None = None
+    current: Frame | None = None
     for frame in frames:
-        if shown is None:
+        if current is None:
             start_s = frame.time_s
         else:
-            # The first tick that shows the new frame; the one before is shown until then.
+            # The first tick that shows the new frame; the one before stays until then.
             first = ceil((frame.time_s - start_s) * fps - 0.5)
             while tick < first:
-                yield tick, shown
+                yield tick, current
                 tick += 1
-        shown = frame
-    if shown is not None:
-        yield tick, shown
+        current = frame
+    if current is not None:
+        yield tick, current
 
 
 @dataclass(frozen=True)
@@ -128,12 +133,12 @@ class WindowStream:
         _check(length, rate, stride, tail)
         self._length, self._rate, self._stride, self._tail = length, rate, stride, tail
         self._pushed = 0
-        self._given = 0
+        self._n_windows = 0
 
     @property
     def keep_from(self) -> int:
         """The windows still to come hold no tick before this one."""
-        return self._given * self._stride * self._rate
+        return self._n_windows * self._stride * self._rate
 
     def push(self, tick: int) -> list[Window]:
         """Take the next tick; returns the windows it completes (one at most)."""
@@ -144,8 +149,8 @@ class WindowStream:
         span = self._length if self._tail == "reference" else self._length - 1
         if tick < self.keep_from + span * self._rate:
             return []
-        window = _window(self._given, self._length, self._rate, self._stride, self._pushed)
-        self._given += 1
+        window = _window(self._n_windows, self._length, self._rate, self._stride, self._pushed)
+        self._n_windows += 1
         return [window]
 
     def finish(self) -> list[Window]:
@@ -157,7 +162,7 @@ class WindowStream:
             stride=self._stride,
             tail=self._tail,
         )
-        remaining, self._given = plan[self._given :], len(plan)
+        remaining, self._n_windows = plan[self._n_windows :], len(plan)
         return remaining
 
 
@@ -176,10 +181,10 @@ def _check(length: int, rate: int, stride: int, tail: str) -> None:
 
 def _window(index: int, length: int, rate: int, stride: int, samples: int) -> Window:
     first = index * stride
-    wanted = range(first, first + length)
+    numbers = range(first, first + length)
     return Window(
         index,
-        tuple(rate * min(sample, samples - 1) for sample in wanted),
+        tuple(rate * min(sample, samples - 1) for sample in numbers),
         min(length, samples - first),
     )
 

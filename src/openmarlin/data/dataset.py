@@ -1,4 +1,4 @@
-"""Training samples: which clip of which track, how it is seen, and what of it is masked.
+"""Clips of a store for training: which track, which frames, and in what order.
 
 A sample is a function of (seed, epoch, index) and of nothing else. So a run can be resumed at any
 step, on any number of processes and loader workers, and sees what it would have seen.
@@ -8,73 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Annotated, TypedDict
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from openmarlin.config import Settings
-from openmarlin.data.augment import (
-    crop_cells,
-    crop_images,
-    face_view,
-    mirror,
-    random_colours,
-    random_view,
-)
 from openmarlin.data.store import Store, Track
-from openmarlin.errors import InputError
-from openmarlin.masking import STRATEGIES, make_mask, n_visible
-from openmarlin.model.config import ModelConfig
-from openmarlin.regions import CELL_PX, region_bits
+from openmarlin.data.transforms import Clip, Transform
 
 Key = tuple[int, int]
 """(epoch, index): which sample."""
 
-_HELD_OUT = -1
-"""The "epoch" of validation clips; they are the same whenever and with whatever seed."""
-
-
-class SampleSettings(Settings):
-    """What decides the samples.
-
-    Attributes:
-        rate: every `rate`-th frame of a track.
-        masking: a name in `openmarlin.masking.STRATEGIES`.
-        mask_ratio: share of the cubes that the encoder does not see.
-        regions: face regions that are always masked.
-        decode_share: share of the masked cubes that the decoder predicts (1: all, as the paper;
-            less: VideoMAE V2's dual masking, arXiv 2303.16727).
-        flip: mirror half of the clips.
-        crop: random squares, 1 - crop to 1 + crop times the size of the face's.
-        colour: brightness, contrast and saturation times 1 - colour to 1 + colour.
-        seed: of all chance.
-    """
-
-    rate: int = Field(2, ge=1)
-    masking: str = "fasking"
-    mask_ratio: float = Field(0.9, ge=0, lt=1)
-    regions: tuple[str, ...] = ()
-    decode_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    flip: bool = False
-    crop: float = Field(0.0, ge=0, lt=1)
-    colour: float = Field(0.0, ge=0, lt=1)
-    seed: int = Field(0, ge=0)
-
-
-class Sample(TypedDict):
-    """One clip: video uint8 (T, H, W, 3), mask and wanted bool (N,), and what it is.
-
-    `wanted` are the masked cubes to predict.
-    """
-
-    video: Tensor
-    mask: Tensor
-    wanted: Tensor
-    id: str
+Sample = dict[str, Any]
+"""One clip: `video` uint8 (T, H, W, 3), `id`, and what transforms have added."""
 
 
 class ClipDataset(Dataset[Sample]):
@@ -83,72 +31,58 @@ class ClipDataset(Dataset[Sample]):
     Args:
         store: to read from.
         tracks: positions in `store.tracks`.
-        config: the model that is to see the clips.
-        settings: how they are drawn.
-        held_out: validation clips: as they are, all masked cubes wanted, the same in every epoch.
-
-    Raises:
-        InputError: masking, regions or sizes that do not exist or do not fit.
+        frames: of a clip.
+        rate: every `rate`-th frame of a track.
+        transforms: what is done with a clip, in this order.
+        seed: of all chance; None for validation clips, which are the same in every epoch.
     """
 
     def __init__(
         self,
         store: Store,
         tracks: Sequence[int],
-        config: ModelConfig,
-        settings: SampleSettings,
         *,
-        held_out: bool = False,
+        frames: int,
+        rate: int,
+        transforms: Sequence[Transform],
+        seed: int | None,
     ) -> None:
-        _check(config, settings)
         self.store, self.tracks = store, list(tracks)
-        self.config, self.settings, self.held_out = config, settings, held_out
-        self.margin = int(store.info.get("settings", {}).get("margin", 0))
+        self.frames, self.rate = frames, rate
+        self.transforms, self.seed = list(transforms), seed
 
     def __len__(self) -> int:
         return len(self.tracks)
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
-        settings, size = self.settings, self.config.image_size
-        seed = [0, index] if self.held_out else [1 + settings.seed, epoch, index]
+        seed = [0, index] if self.seed is None else [1 + self.seed, epoch, index]
         rng = np.random.default_rng(seed)
         number = self.tracks[index % len(self.tracks)]
         track = self.store.tracks[number]
-        frames = draw_frames(track.n_frames, self.config.frames, settings.rate, rng)
-        images, cells = self.store.read(number, frames)
-        view = face_view(self.store.size, self.margin)
-        if settings.crop and not self.held_out:
-            view = random_view(self.store.size, self.margin, settings.crop, rng)
-        images, cells = crop_images(images, view, size), crop_cells(cells, view, size)
-        if not self.held_out:
-            if settings.flip and rng.random() < 0.5:
-                images, cells = mirror(images, cells)
-            if settings.colour:
-                images = random_colours(images, settings.colour, rng)
-        mask = make_mask(
-            settings.masking,
-            cells,
-            grid=self.config.grid,
-            ratio=settings.mask_ratio,
-            rng=rng,
-            regions=settings.regions,
-        )
-        return {
-            "video": torch.from_numpy(np.ascontiguousarray(images)),
-            "mask": torch.from_numpy(mask),
-            "wanted": torch.from_numpy(mask if self.held_out else self._some(mask, rng)),
-            "id": f"{track.name}:{frames[0]}",
-        }
+        frames = draw_frames(track.n_frames, self.frames, self.rate, rng)
+        clip = Clip(track, frames, *self.store.read(number, frames))
+        for transform in self.transforms:
+            clip = transform(clip, rng)
+        video = torch.from_numpy(np.ascontiguousarray(clip.images))
+        return {"video": video, **clip.extras, "id": f"{track.name}:{frames[0]}"}
 
-    def _some(self, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if self.settings.decode_share == 1:
-            return mask
-        masked = np.flatnonzero(mask)
-        wanted = np.zeros_like(mask)
-        count = max(1, round(self.settings.decode_share * len(masked)))
-        wanted[rng.choice(masked, count, replace=False)] = True
-        return wanted
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training sees.
+
+    Attributes:
+        train: clips to learn from, by `Key`.
+        held_out: clips to validate with, by `Key`; any index will do, the epoch is 0.
+        stream: the order of the keys.
+        notes: what the log should say about them.
+    """
+
+    train: Dataset[Sample]
+    held_out: Dataset[Sample]
+    stream: SampleStream
+    notes: list[str] = field(default_factory=list)
 
 
 def draw_frames(n_frames: int, length: int, rate: int, rng: np.random.Generator) -> list[int]:
@@ -251,25 +185,3 @@ class StepBatches:
             keys = self.stream((step * self.world + self.rank) * own, own)
             for start in range(0, own, self.batch):
                 yield keys[start : start + self.batch]
-
-
-def _check(config: ModelConfig, settings: SampleSettings) -> None:
-    """What would otherwise fail in a loader worker, far from who can mend it."""
-    if settings.masking not in STRATEGIES:
-        raise InputError(
-            f"unknown masking {settings.masking!r}: choose from {', '.join(STRATEGIES)}"
-        )
-    region_bits(settings.regions)
-    if n_visible(config.n_tokens, settings.mask_ratio) == config.n_tokens:
-        raise InputError(
-            f"mask_ratio {settings.mask_ratio:g} masks none of {config.n_tokens} tokens: nothing "
-            "to predict"
-        )
-    if config.image_size < CELL_PX:
-        raise InputError(f"image_size {config.image_size} is too small: {CELL_PX} at least")
-    needs_cells = STRATEGIES[settings.masking].needs_cells or settings.regions
-    if needs_cells and (config.image_size % CELL_PX or config.patch % CELL_PX):
-        raise InputError(
-            f"image_size {config.image_size} and patch {config.patch} do not fit the regions, "
-            f"stored for every {CELL_PX} pixels: choose multiples of {CELL_PX}"
-        )

@@ -13,13 +13,13 @@ from toys import TOY
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.io import load, save_folder, save_transformers
-from openmarlin.training.settings import PretrainSettings
-from openmarlin.training.start import initial_model
+from openmarlin.pretraining.initial import initial_model
+from openmarlin.pretraining.settings import PretrainSettings
 
 
 def start(**values: Any) -> Autoencoder:
-    asked = PretrainSettings.of(**{**TOY, "data": Path(), "out": Path(), **values})
-    return initial_model(asked, asked.architecture())
+    settings = PretrainSettings.of({**TOY, "data": Path(), "out": Path(), **values})
+    return initial_model(settings, settings.architecture())
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module, but: str = "pos_embedding") -> bool:
@@ -92,19 +92,25 @@ def test_another_shape_is_one_line(
     with pytest.raises(ModelError) as caught:
         start(init=str(tmp_path / "model"), shape={**TOY["shape"], **shape})
     line = str(caught.value)
-    assert line.startswith(f"init={tmp_path / 'model'} has another shape than the model (")
+    assert line.startswith(f"init='{tmp_path / 'model'}' has another shape than the model (")
     assert told in line
     assert "\n" not in line
 
 
 def test_an_encoder_is_no_whole_model(tmp_path: Path, earlier: Autoencoder) -> None:
     save_folder(earlier.encoder, tmp_path / "model")
-    with pytest.raises(ModelError, match=r"init_part=full: .* holds an encoder alone"):
+    with pytest.raises(ModelError, match=r"init_part='full': .* holds an encoder alone"):
         start(init=str(tmp_path / "model"))
     found = start(init=str(tmp_path / "model"), init_part="encoder")
     assert same(found.encoder, earlier.encoder)
 
 
+def test_where_a_checkpoint_has_the_weights_init_may_be_gone() -> None:
+    settings = PretrainSettings.of({**TOY, "data": ".", "out": ".", "init": "nowhere"})
+    model = initial_model(settings, settings.architecture(), weights=False)
+    assert model.config == settings.architecture()
+
+
 def test_nothing_there() -> None:
-    with pytest.raises(ModelError, match="init=nowhere, init_part=full: there is no model 'nowh"):
+    with pytest.raises(ModelError, match="init='nowhere', init_part='full': "):
         start(init="nowhere")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openmarlin.data.augment import (
+from openmarlin.data.transforms import (
     View,
     crop_cells,
     crop_images,

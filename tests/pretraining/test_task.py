@@ -1,4 +1,4 @@
-"""Steps of the two networks, without files around them."""
+"""Steps of the autoencoder and its critic, without files around them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from toys import TOY
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.encoder import pick
 from openmarlin.model.layers import patchify, to_model_input
+from openmarlin.pretraining.settings import PretrainSettings
+from openmarlin.pretraining.task import Pretraining
 from openmarlin.training.engine import Engine
-from openmarlin.training.schedule import Schedule
-from openmarlin.training.settings import PretrainSettings
-from openmarlin.training.trainer import Batch, NonFiniteLossError, Trainer
+from openmarlin.training.optim import Schedule
+from openmarlin.training.task import Batch
+from openmarlin.training.trainer import NonFiniteLossError, Trainer
 
 LR = 1e-3
 
 
 @pytest.fixture(scope="module")
 def make() -> Iterator[Callable[..., Trainer]]:
-    engine = Engine(accelerator="cpu", precision="fp32")
-    engine.launch()
+    with Engine(accelerator="cpu", precision="fp32") as engine:
 
-    def trainer(lr: float = LR, **values: Any) -> Trainer:
-        asked = PretrainSettings.of(**{**TOY, "data": Path(), "out": Path(), **values})
-        model = Autoencoder(asked.architecture(), torch.Generator().manual_seed(0))
-        return Trainer(engine, model, asked, Schedule(1000, 0, lr, lr))
+        def trainer(lr: float = LR, **values: Any) -> Trainer:
+            settings = PretrainSettings.of({**TOY, "data": Path(), "out": Path(), **values})
+            model = Autoencoder(settings.architecture(), torch.Generator().manual_seed(0))
+            task = Pretraining(model, settings)
+            return Trainer(engine, task, settings, Schedule(1000, 0, lr, lr))
 
-    yield trainer
-    engine.close()
+        yield trainer
 
 
 def batch(clips: int = 4, seed: int = 0) -> Batch:
@@ -45,7 +46,12 @@ def batch(clips: int = 4, seed: int = 0) -> Batch:
     picture = 128 + 100 * torch.sin(wave[..., 0, :] * x + wave[..., 1, :] * y + wave[..., 2, :])
     video = picture.expand(clips, 4, 32, 32, 3).to(torch.uint8)
     mask = torch.rand(clips, 32, generator=chance).argsort(dim=1) >= 8
-    return {"video": video, "mask": mask, "wanted": mask, "id": [f"clip-{i}" for i in range(clips)]}
+    return {
+        "video": video,
+        "mask": mask,
+        "targets": mask,
+        "id": [f"clip-{i}" for i in range(clips)],
+    }
 
 
 def halves(whole: Batch) -> list[Batch]:
@@ -53,11 +59,14 @@ def halves(whole: Batch) -> list[Batch]:
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in trainer.module.named_parameters()}
+    return {name: p.detach().clone() for name, p in trainer.task.model.module.named_parameters()}
 
 
 def critic(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in trainer.critic.named_parameters()}
+    return {
+        name: p.detach().clone()
+        for name, p in trainer.task.players["critic"].module.named_parameters()
+    }
 
 
 def moved(trainer: Trainer, before: dict[str, Tensor]) -> float:
@@ -78,8 +87,11 @@ def test_the_critic_learns_to_tell_and_the_autoencoder_to_be_taken_for_real(
 ) -> None:
     """critic is mean D(fake) - mean D(real): it falls where the autoencoder stands still."""
     trainer, one = make(), batch()
-    gaps = [trainer._train_critic(trainer.critic, n, [trainer._predict(one)]) for n in range(10)]
-    assert gaps[-1] < gaps[0] - 0.05
+    still = make(lr=1e-3)
+    for player in still.task.players.values():
+        player.updates = 10 if player.replicated else 1
+    gap = still.step(0, [one])["critic"]  # of the tenth update
+    assert gap < trainer.step(0, [one])["critic"] - 0.05
     trainer = make(lr=1e-3, w_adv=100.0)
     before = critic(trainer)
     scores = [trainer.step(number, [one])["adv"] for number in range(10)]
@@ -87,7 +99,7 @@ def test_the_critic_learns_to_tell_and_the_autoencoder_to_be_taken_for_real(
     assert any((critic(trainer)[name] != old).any() for name, old in before.items())
 
 
-def test_what_the_feature_alone_knows_is_learnt_too(make: Callable[..., Trainer]) -> None:
+def test_the_prediction_from_the_feature_alone_is_learnt_too(make: Callable[..., Trainer]) -> None:
     trainer, one = make(lr=2e-3, w_feature=0.5), batch()
     losses = [trainer.step(number, [one]) for number in range(60)]
     assert list(losses[0]) == ["loss", "rec", "rec_feature", "adv", "critic"]
@@ -100,7 +112,7 @@ def test_what_the_feature_alone_knows_is_learnt_too(make: Callable[..., Trainer]
 def test_without_a_critic_nothing_is_said_of_it(make: Callable[..., Trainer]) -> None:
     trainer = make(w_adv=0)
     losses = trainer.step(0, [batch()])
-    assert trainer.critic is None
+    assert list(trainer.task.players) == ["autoencoder"]
     assert set(losses) == {"loss", "rec"}
     assert losses["loss"] == losses["rec"]
 
@@ -109,18 +121,18 @@ def test_the_first_step_by_hand(make: Callable[..., Trainer]) -> None:
     """The first step of AdamW goes against the gradient's sign, as far as the learning rate."""
     trainer, one = make(w_adv=0), batch()
     before = weights(trainer)
-    model = Autoencoder(trainer.config, torch.Generator().manual_seed(0))
+    model = Autoencoder(trainer.task.config, torch.Generator().manual_seed(0))
     true = pick(patchify(to_model_input(one["video"]), 2, 8), one["mask"])
     loss = (model(to_model_input(one["video"]), one["mask"]) - true).square().mean()
     loss.backward()
     assert trainer.step(0, [one])["rec"] == pytest.approx(loss.item(), rel=1e-5)
     for name, parameter in model.named_parameters():
         clear = parameter.grad.abs() > 1e-5
-        went = (weights(trainer)[f"model.{name}"] - before[f"model.{name}"])[clear]
+        went = (weights(trainer)[name] - before[name])[clear]
         torch.testing.assert_close(went, -LR * parameter.grad[clear].sign(), rtol=0.02, atol=1e-6)
 
 
-@pytest.mark.parametrize("values", [{}, {"w_adv": 0}, {"d_steps": 2}, {"clip_grad": 0.01}])
+@pytest.mark.parametrize("values", [{}, {"w_adv": 0}, {"critic_steps": 2}, {"clip_grad": 0.01}])
 def test_two_batches_are_one_of_twice_the_size(
     make: Callable[..., Trainer], values: dict[str, Any]
 ) -> None:
@@ -129,15 +141,15 @@ def test_two_batches_are_one_of_twice_the_size(
         a, b = one.step(number, [whole]), two.step(number, halves(whole))
         assert b == pytest.approx(a, rel=1e-4, abs=1e-6)
     torch.testing.assert_close(weights(two), weights(one), rtol=1e-3, atol=3e-5)
-    if one.critic is not None:
+    if "critic" in one.task.players:
         torch.testing.assert_close(critic(two), critic(one), rtol=1e-3, atol=3e-5)
 
 
-def test_d_steps_and_clipped_weights(make: Callable[..., Trainer]) -> None:
-    trainer = make(d_steps=3, weight_clip=0.01)
+def test_critic_steps_and_clipped_weights(make: Callable[..., Trainer]) -> None:
+    trainer = make(critic_steps=3, weight_clip=0.01)
     for number in range(2):
         trainer.step(number, [batch()])
-    state = trainer.critic_optimizer.state
+    state = trainer.task.players["critic"].optimizer.state
     assert {int(s["step"]) for s in state.values()} == {6}
     assert max(p.abs().max().item() for p in critic(trainer).values()) <= 0.01 + 1e-8
 
@@ -166,12 +178,13 @@ def test_averaged_weights_follow_and_are_what_is_validated_and_saved(
     trained = weights(trainer)
     saved, rest = trainer.state()
     for name, value in expected.items():
-        torch.testing.assert_close(saved[name.removeprefix("model.")], value)
-        torch.testing.assert_close(rest[f"trained.{name}"], trained[name], rtol=0, atol=0)
+        torch.testing.assert_close(saved[name], value)
+        kept = rest[f"autoencoder/weights/{name}"]
+        torch.testing.assert_close(kept, trained[name], rtol=0, atol=0)
     plain = make()
-    plain.engine.load_weights(plain.module, {f"model.{k}": v for k, v in saved.items()})
-    by_average = plain.validate([batch(seed=1)], 0).rec
-    assert trainer.validate([batch(seed=1)], 0).rec == pytest.approx(by_average, rel=1e-6)
+    plain.task.model.module.load_state_dict(saved)
+    expected_rec = plain.validate([batch(seed=1)])["val_rec"]
+    assert trainer.validate([batch(seed=1)])["val_rec"] == pytest.approx(expected_rec, rel=1e-6)
     assert moved(trainer, trained) == 0
 
 
@@ -182,12 +195,10 @@ def test_what_is_restored_goes_on_bit_for_bit(
     first = make(**values)
     for number in range(3):
         first.step(number, [batch(seed=number)])
-    saved, rest = ({k: t.clone() for k, t in part.items()} for part in first.state())
-    second = make(**values)
-    model = {f"model.{name}": tensor for name, tensor in saved.items()}
-    second.engine.load_weights(second.module, model)
-    if second.average is not None:
-        second.average = [p.clone() for p in second.engine.held(second.module)]
+    _, rest = first.state()
+    rest = {name: tensor.clone() for name, tensor in rest.items()}
+    second = make(seed=7, **values)
+    second.settings = first.settings
     second.restore(rest)
     for number in range(3, 5):
         assert second.step(number, [batch(seed=9)]) == first.step(number, [batch(seed=9)])
@@ -200,19 +211,20 @@ def test_a_loss_that_is_no_number_leaves_the_autoencoder_as_it_was(
 ) -> None:
     trainer = make()
     with torch.no_grad():
-        trainer.module.model.decoder.head.bias[0] = float("nan")
+        trainer.task.model.module.decoder.head.bias[0] = float("nan")
     before = weights(trainer)
-    with pytest.raises(NonFiniteLossError, match=r"the loss is not finite \(loss nan, rec nan"):
+    with pytest.raises(NonFiniteLossError, match="loss nan, rec nan"):
         trainer.step(0, [batch()])
     for name, old in before.items():
         torch.testing.assert_close(weights(trainer)[name], old, rtol=0, atol=0, equal_nan=True)
-    assert not trainer.optimizer.state_dict()["state"]
+    assert not trainer.task.model.optimizer.state_dict()["state"]
 
 
 def test_an_average_over_batches_of_unequal_size(make: Callable[..., Trainer]) -> None:
     trainer, whole = make(), batch()
     parts = [{k: v[s] for k, v in whole.items()} for s in (slice(0, 3), slice(3, 4))]
-    assert trainer.validate(parts, 0).rec == pytest.approx(trainer.validate([whole], 0).rec)
+    by_parts, at_once = trainer.validate(parts), trainer.validate([whole])
+    assert by_parts == pytest.approx(at_once)
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -220,15 +232,16 @@ def test_one_batch_is_learnt_by_heart_and_comes_back_as_pixels(
     make: Callable[..., Trainer], normalize: bool
 ) -> None:
     """Whatever the targets were; the mean picture would have an error of the variance."""
-    trainer, one = make(lr=1e-2, normalize_targets=normalize, w_adv=0), batch()
+    trainer, one = make(lr=1e-2, normalize_targets=normalize, w_adv=0, pictures=6), batch()
     for number in range(90):
         trainer.step(number, [one])
-    found = trainer.validate([one, one], 6)
-    assert len(found.clips) == 6
-    for clip in found.clips[:4]:
-        cubes = patchify(to_model_input(torch.from_numpy(clip.video)[None]), 2, 8)[0]
-        true = cubes[torch.from_numpy(clip.mask)]
-        error = (torch.from_numpy(clip.cubes) - true).square().mean()
+    trainer.validate([one, one])
+    clips = trainer.task.pictures()
+    assert len(clips) == 6
+    for clip in clips[:4]:
+        values = patchify(to_model_input(torch.from_numpy(clip.video)[None]), 2, 8)[0]
+        true = values[torch.from_numpy(clip.mask)]
+        error = (torch.from_numpy(clip.values) - true).square().mean()
         assert error < 0.5 * true.var()
 
 
@@ -237,8 +250,9 @@ def test_the_learning_rate_is_the_schedules(make: Callable[..., Trainer]) -> Non
     trainer.schedule = Schedule(10, 4, 1e-3, 1e-4)
     for number in (0, 9):
         trainer.step(number, [batch()])
-        for optimizer in (trainer.optimizer, trainer.critic_optimizer):
-            assert {g["lr"] for g in optimizer.param_groups} == {trainer.schedule.lr(number)}
+        for player in trainer.task.players.values():
+            rates = {group["lr"] for group in player.optimizer.param_groups}
+            assert rates == {trainer.schedule.lr(number)}
 
 
 def test_muon_follows_the_schedule_at_a_rate_of_its_own(make: Callable[..., Trainer]) -> None:
@@ -246,6 +260,7 @@ def test_muon_follows_the_schedule_at_a_rate_of_its_own(make: Callable[..., Trai
     trainer.schedule = Schedule(10, 4, LR, LR / 10)
     trainer.step(9, [batch()])
     now = trainer.schedule.lr(9)
-    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    critic, model = trainer.task.players.values()
+    rates = [group["lr"] for group in model.optimizer.param_groups]
     assert rates == pytest.approx([20 * now, now])
-    assert [group["lr"] for group in trainer.critic_optimizer.param_groups] == [now]
+    assert [group["lr"] for group in critic.optimizer.param_groups] == [now]

@@ -1,0 +1,1 @@
+"""Pre-training: a masked autoencoder and its critic, as a task for `openmarlin.training`."""
