@@ -119,11 +119,11 @@ def test_folder_holds_meta_failures_tokens_and_report(folder: tuple[Path, Extrac
 def test_the_terminal_says_which_weights_were_used(
     folder: tuple[Path, Extraction], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, result = folder
-    announce(result, out)
+    _, result = folder
+    announce(result)
     assert "'tiny' are untrained" in capsys.readouterr().err
     model = {**result.meta["model"], "name": "mine", "caution": "", "licence": "research"}
-    announce(replace(result, meta={**result.meta, "model": model}), out)
+    announce(replace(result, meta={**result.meta, "model": model}))
     shown = capsys.readouterr().err
     assert "Weights: mine, research." in shown
     assert "untrained" not in shown
