@@ -182,11 +182,10 @@ def test_full_disk_stops_with_one_line_and_can_be_resumed(clips: Path, tmp_path:
 
 def test_output_folder_is_not_empty(good: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(InputError, match="not empty"):
-        extract(good, out=tmp_path, **FAST)
-    with pytest.raises(InputError, match="not made by openmarlin"):
-        extract(good, out=tmp_path, overwrite=True, **FAST)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(InputError, match=re.escape(str(tmp_path))):
+            extract(good, out=tmp_path, **options, **FAST)
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["notes.txt"]
 
 
 def test_resume_with_other_settings(good: Path, tmp_path: Path) -> None:
@@ -194,6 +193,40 @@ def test_resume_with_other_settings(good: Path, tmp_path: Path) -> None:
     extract(good, out=out, limit_seconds=0.5, **FAST)
     with pytest.raises(InputError, match="rate was 2, is 3"):
         extract(good, out=out, limit_seconds=0.5, rate=3, resume=True, **FAST)
+
+
+def test_a_file_that_was_cut_off_is_read_again_when_it_is_whole(
+    clips: Path, tmp_path: Path
+) -> None:
+    data = (clips / "signer_yes.mkv").read_bytes()
+    video, out = tmp_path / "v.mkv", tmp_path / "out"
+    video.write_bytes(data[: len(data) // 2])
+    cut = extract(video, out=out, **FAST)
+    assert str(video) in cut.failures
+    video.write_bytes(data)
+    whole = extract(video, out=out, resume=True, **FAST)
+    assert whole.failures == {}
+    assert len(whole) == len(extract(video, **FAST)) > 0
+
+
+def test_linked_and_twice_named_files_have_rows_of_their_own(good: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "0.mkv").symlink_to(good)
+    folders = [tmp_path / "train", tmp_path / "val"]
+    options = {"limit_seconds": 0.5, "out": tmp_path / "out", **FAST}
+    result = extract([*folders, folders[0] / "0.mkv"], **options)
+    names = result.table.column("video").to_pylist()
+    assert names == [str(folder / "0.mkv") for folder in folders]
+
+
+def test_parts_and_labels_of_a_table(good: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(f"video,start_s,end_s,smile\n{good},0,0.5,1\n{good},1,1.5,0\n")
+    rows = extract(table, **FAST).table.to_pylist()
+    assert [row["smile"] for row in rows] == [1, 0]
+    assert [row["start_s"] for row in rows] == pytest.approx([0, 1], abs=0.04)
+    assert rows[1]["end_s"] == pytest.approx(1.5, abs=0.04)
 
 
 HEARS_CTRL_C = """

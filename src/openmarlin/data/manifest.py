@@ -99,7 +99,7 @@ class Row:
             if frame.time_s >= end_s:
                 break
             first_s = frame.time_s if first_s is None else first_s
-            if limit_s is not None and frame.time_s - first_s >= limit_s:
+            if limit_s is not None and frame.time_s - first_s >= limit_s - _ROUNDING_S:
                 return
             yield frame
         if first_s is None and before_s is not None:

@@ -21,7 +21,13 @@ def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 class _SquaredError(torch.autograd.Function):
-    """As functional.mse_loss, in half as many walks through memory, and of mixed types."""
+    """As functional.mse_loss, in fewer walks through memory, and of mixed types.
+
+    Measured, 16 clips of 1412 tokens, forward and backward on two cores: 97 ms for 106 in float32,
+    160 for 172 in bfloat16. That alone would not be worth it; loss curves of earlier runs depend
+    on its rounding. The norm adds up in float32: at that size the value is 0.5 % too low (the
+    gradient does not depend on it).
+    """
 
     @staticmethod
     def forward(ctx: Any, prediction: Tensor, target: Tensor) -> Tensor:
