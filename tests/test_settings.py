@@ -47,6 +47,8 @@ def command_line(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"out": "x", "shape.side": "oval"}, ["shape.side='oval'", "round"]),
         ({"out": "x", "loaves.side": 3}, ["loaves.side"]),
         ({"out": "x", "sour": "perhaps"}, ["sour='perhaps'", "true or false"]),
+        ({"out": "x", "heat": object()}, ["heat=", "object", "number"]),
+        ({"out": object()}, ["out=", "object", "path"]),
     ],
 )
 def test_an_error_is_one_line_with_the_setting_and_what_it_takes(
@@ -79,6 +81,7 @@ def test_text_is_read_as_the_command_line_writes_it() -> None:
 
 
 def test_names_and_paths_are_not_read_as_yaml() -> None:
+    assert read_settings(Bread, None, {"out": Path("a") / "b"}).out == Path("a/b")
     assert read_settings(Bread, None, {"out": "faces #2"}).out == Path("faces #2")
     assert read_settings(Bread, None, {"out": "2024"}).out == Path("2024")
 

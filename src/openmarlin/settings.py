@@ -111,6 +111,8 @@ def read_settings(
     for key, value in changes.items():
         name, dot, part = key.partition(".")
         field = cls.model_fields.get(name)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if isinstance(value, str):
             value = _read_text(None if dot else field, key, value)
         if dot:
@@ -280,4 +282,7 @@ def _one_line(cls: type[Settings], error: ValidationError) -> str:
     if _is_table(field) and len(where) > 1:
         parts = get_args(_bare(_types(field.annotation)[0]))[1]
         return f"{option('.'.join(where[:2]), first['input'])}: must be {_kind(parts, [])}"
-    return f"{option(name, first['input'])}: must be {kind(field)}"
+    value = first["input"]
+    if not isinstance(value, str | int | float | list | tuple | dict | None):
+        return f"{option(name)} is an object of type {type(value).__name__}: must be {kind(field)}"
+    return f"{option(name, value)}: must be {kind(field)}"

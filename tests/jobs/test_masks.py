@@ -12,7 +12,8 @@ from media import numbered, write_video
 from openmarlin.errors import InputError, VideoError
 from openmarlin.jobs.masks import NOTES, masks
 from openmarlin.masking import STRATEGIES
-from openmarlin.report import sheets
+from openmarlin.report import masks as report
+from openmarlin.report.image_grid import overlay
 from openmarlin.report.masks import MaskRow
 
 
@@ -24,10 +25,10 @@ def test_every_strategy_has_a_row(
 
     def spy(path: Path, images: np.ndarray, cells: np.ndarray, rows: list[MaskRow], **more: str):
         drawn.append((images, cells, rows))
-        sheets.masks_sheet(path, images, cells, rows, **more)
+        report.masks_sheet(path, images, cells, rows, **more)
 
     monkeypatch.setattr("openmarlin.jobs.masks.masks_sheet", spy)
-    out = masks(clips / "single_face.mp4", out=tmp_path / "new" / "m.png", ratio=0.75)
+    out = masks(clips / "single_face.mp4", out=tmp_path / "new" / "m.png", mask_ratio=0.75).out
     picture = cv2.imread(str(out))
     assert picture.shape[0] > 1000
     assert picture.shape[1] > 1200
@@ -45,7 +46,7 @@ def test_what_cannot_be_drawn(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown face region 'ear'"):
         masks(video, out=out, regions=["ear"])
     with pytest.raises(InputError, match="ratio"):
-        masks(video, out=out, ratio=1.0)
+        masks(video, out=out, mask_ratio=1.0)
     with pytest.raises(VideoError, match="no such file"):
         masks(tmp_path / "none.mp4", out=out)
     with pytest.raises(VideoError, match="no face found"):
@@ -56,7 +57,7 @@ def test_what_cannot_be_drawn(clips: Path, tmp_path: Path) -> None:
 def test_overlay_tints_known_cells_only() -> None:
     image = np.full((16, 16, 3), 100, np.uint8)
     cells = np.array([[0, 0b10], [0b11, 0b1000010]], np.uint16)  # unknown, skin; edge, nose on skin
-    tinted = sheets.overlay(image, cells)
+    tinted = overlay(image, cells)
     assert (tinted[:8, :8] == 100).all()
     assert (tinted[0, 8] == tinted[8, 0]).all()  # skin wins over background
     assert (tinted[8, 8] != tinted[0, 8]).any()
@@ -64,6 +65,6 @@ def test_overlay_tints_known_cells_only() -> None:
 
 def test_shade_leaves_visible_patches_as_they_are() -> None:
     image = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
-    shaded = sheets.shade(image, np.array([[True, False], [True, True]]))
+    shaded = report.shade(image, np.array([[True, False], [True, True]]))
     np.testing.assert_array_equal(shaded[:16, 16:], image[:16, 16:])
     assert shaded[:16, :16].std() < image[:16, :16].std() / 2

@@ -88,7 +88,7 @@ def extract(
         OpenMarlinError: the request cannot be carried out. Videos that fail do not raise: they
             are listed in `.failures`, and the rest goes on.
     """
-    s = read_settings(ExtractSettings, config, _plain(settings))
+    s = read_settings(ExtractSettings, config, settings)
     is_folder = _check_out(s)
     manifest = read_manifest(inputs)
     check_columns(manifest.columns())
@@ -115,17 +115,6 @@ def extract(
         if is_folder:
             result.report(path / REPORT_FILE)
     return result
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as a recipe could hold them."""
-    model = settings.get("model", "")
-    if not isinstance(model, str | os.PathLike):
-        raise InputError(
-            f"{option('model')} takes a name, folder or checkpoint, not a {type(model).__name__}; "
-            "save the model first"
-        )
-    return {**settings, "model": str(model)} if model else dict(settings)
 
 
 def _check_out(s: ExtractSettings) -> bool:
