@@ -43,7 +43,7 @@ def about(settings: PretrainSettings) -> About:
         PretrainSettings,
         MONITOR,
         plots,
-        "Clips of the validation, masked in the same way every time. Seen patches are pasted into "
+        "Clips of the validation, masked in the same way every time. Seen tokens are pasted into "
         "the reconstructions: the model's own are only those that are grey in what it saw.",
         'Load the model with openmarlin.load(folder, part="full"); see what it makes of a video '
         "with openmarlin reconstruct.",

@@ -25,7 +25,7 @@ _GREY, _GAP_PX, _FRAMES = 96, 4, 8
 _ROWS = (
     ("original", ""),
     ("seen by the model", "grey: masked"),
-    ("reconstruction", "with the seen patches pasted in"),
+    ("reconstruction", "with the seen tokens pasted in"),
 )
 _SIDE_PX = 168  # of a frame on a sheet
 _LEAST_SIDE_PX = 224  # of a frame of the film; smaller ones are enlarged
