@@ -100,9 +100,9 @@ class Marlin(nn.Module):
         Raises:
             ModelError: there is no such name or file, or they do not fit.
         """
-        wanted = _released(model_name).config
+        released = _released(model_name).config
         model = load_as_saved(path)
-        sizes = [(c.width, c.depth, c.heads) for c in (model.config, wanted)]
+        sizes = [(c.width, c.depth, c.heads) for c in (model.config, released)]
         if sizes[0] != sizes[1]:
             raise ModelError(
                 f"{path} is not of {model_name}: its width, depth and heads are {sizes[0]}, "

@@ -189,15 +189,15 @@ class ClipReader:
                 yield tick, frame
 
     def _faces(
-        self, wanted: Iterator[tuple[int, Frame]], fps: float
+        self, frames: Iterator[tuple[int, Frame]], fps: float
     ) -> Iterator[tuple[int, float, list[FaceCrop]]]:
         if self.sampling.precropped:
-            return precropped_stream(wanted, size=self.size)
+            return precropped_stream(frames, size=self.size)
         if self.landmarker is None:
             raise TypeError("a landmarker is needed unless the video is precropped")
         align = self.sampling.align
         size, look_s = self.size, self.look_s
-        return face_stream(wanted, self.landmarker, size=size, align=align, look_s=look_s, fps=fps)
+        return face_stream(frames, self.landmarker, size=size, align=align, look_s=look_s, fps=fps)
 
     def _window_clips(
         self, window: Window, samples: dict[int, _Sample], seconds_a_tick: float
@@ -237,10 +237,10 @@ def first_clips(reader: ClipReader, most: int) -> list[FaceClip]:
     Raises:
         VideoError: there is none, or the file cannot be read.
     """
-    found = list(islice((clip for clip in reader if clip.pixels is not None), most))
-    if not found:
+    clips = list(islice((clip for clip in reader if clip.pixels is not None), most))
+    if not clips:
         raise VideoError(f"{reader.row.video}: no face found; choose a video that shows one")
-    return found
+    return clips
 
 
 def clip_labels(clip: FaceClip, landmarker: Landmarker) -> NDArray[np.uint8] | None:
@@ -256,7 +256,7 @@ def clip_labels(clip: FaceClip, landmarker: Landmarker) -> NDArray[np.uint8] | N
     meshes = clip.points
     if all(mesh is None for mesh in meshes):
         faces = [landmarker.search(image)[:1] for image in clip.pixels]
-        meshes = [found[0].points[:, :2] if found else None for found in faces]
+        meshes = [face[0].points[:, :2] if face else None for face in faces]
     points = fill_gaps(meshes)
     return None if points is None else MeshParser(landmarker.nets)(clip.pixels, points)
 
@@ -275,8 +275,8 @@ def _face_clip(
 
     Both those frames and the ones whose box was interpolated count as `n_interpolated`.
     """
-    known = np.array(sorted(crops))
-    chosen = [crops[int(known[np.abs(known - tick).argmin()])] for tick in window.ticks]
+    ticks_seen = np.array(sorted(crops))
+    chosen = [crops[int(ticks_seen[np.abs(ticks_seen - tick).argmin()])] for tick in window.ticks]
     real = chosen[: window.n_real]
     x1, y1, x2, y2 = np.mean([crop.box for crop in real], axis=0).tolist()
     seen = sum(not crop.interpolated for crop in crops.values())

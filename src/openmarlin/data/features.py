@@ -95,8 +95,8 @@ def rows_to_table(rows: Iterable[WindowRow], dim: int) -> pa.Table:
         if not row.ok:
             continue
         if row.embedding is None or np.shape(row.embedding) != (dim,):
-            found = None if row.embedding is None else np.shape(row.embedding)
-            raise ValueError(f"embedding of {row.video} window {row.window}: {found}, not ({dim},)")
+            shape = None if row.embedding is None else np.shape(row.embedding)
+            raise ValueError(f"embedding of {row.video} window {row.window}: {shape}, not ({dim},)")
         embeddings[i] = row.embedding
     columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
     # A file name that is not valid Unicode keeps its odd bytes as visible escapes.

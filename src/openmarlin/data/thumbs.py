@@ -67,9 +67,9 @@ class ThumbKeeper:
 
     def wants_next(self) -> bool:
         """Count one more row, and say whether its thumb is to be offered to `keep`."""
-        wanted = self._seen % self._step == 0
+        due = self._seen % self._step == 0
         self._seen += 1
-        return wanted
+        return due
 
     def keep(self, thumb: WindowThumb) -> None:
         self.thumbs.append(thumb)

@@ -262,14 +262,14 @@ def _resized(name: str, tensor: torch.Tensor, config: ModelConfig) -> torch.Tens
 
 def _check(state: Tensors, model: Encoder | Autoencoder, where: str) -> None:
     prefix = "encoder." if isinstance(model, Encoder) else ""
-    wanted = {prefix + name: tuple(t.shape) for name, t in model.state_dict().items()}
-    got = {name: tuple(t.shape) for name, t in state.items()}
-    missing = [name for name in wanted if name not in got]
-    unexpected = [name for name in got if name not in wanted]
+    shapes = {prefix + name: tuple(t.shape) for name, t in model.state_dict().items()}
+    in_file = {name: tuple(t.shape) for name, t in state.items()}
+    missing = [name for name in shapes if name not in in_file]
+    unexpected = [name for name in in_file if name not in shapes]
     odd = [
-        f"{name} is {got[name]}, not {shape}"
-        for name, shape in wanted.items()
-        if name in got and got[name] != shape
+        f"{name} is {in_file[name]}, not {shape}"
+        for name, shape in shapes.items()
+        if name in in_file and in_file[name] != shape
     ]
     if not (missing or unexpected or odd):
         return
@@ -287,7 +287,7 @@ def _check(state: Tensors, model: Encoder | Autoencoder, where: str) -> None:
     )
     raise ModelError(
         f"{where} does not fit a model of width {model.config.width} and depth "
-        f"{model.config.depth}: of {len(wanted)} tensors, {'; '.join(faults)}; {hint}"
+        f"{model.config.depth}: of {len(shapes)} tensors, {'; '.join(faults)}; {hint}"
     )
 
 

@@ -208,8 +208,8 @@ def _cached(released: Released, part: str) -> Path | None:
     if part == "full":
         path = _release_path(released)
         return path if path.is_file() else None
-    found = try_to_load_from_cache(released.repo, "model.safetensors")
-    return Path(found) if isinstance(found, str) else None
+    cached = try_to_load_from_cache(released.repo, "model.safetensors")
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def _from_hub(released: Released) -> Path:
