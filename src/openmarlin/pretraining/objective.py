@@ -8,40 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean squared error over the tokens, float32 whatever the prediction is."""
-    loss: Tensor = _SquaredError.apply(prediction, target)  # type: ignore[no-untyped-call]
-    return loss
-
-
-class _SquaredError(torch.autograd.Function):
-    """As functional.mse_loss, in fewer walks through memory, and of mixed types.
-
-    Measured, 16 clips of 1412 tokens, forward and backward on two cores: 97 ms for 106 in float32,
-    160 for 172 in bfloat16. That alone would not be worth it; loss curves of earlier runs depend
-    on its rounding. The norm adds up in float32: at that size the value is 0.5 % too low (the
-    gradient does not depend on it).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, prediction: Tensor, target: Tensor) -> Tensor:
-        error = prediction - target
-        ctx.save_for_backward(error)
-        ctx.dtype = prediction.dtype
-        mean: Tensor = torch.linalg.vector_norm(error).square() / error.numel()
-        return mean
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (error,) = ctx.saved_tensors
-        slope = torch.empty_like(error, dtype=ctx.dtype)
-        return torch.mul(error, grads[0] * (2 / error.numel()), out=slope), None
+    return functional.mse_loss(prediction.float(), target)
 
 
 def critic_loss(
