@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 from media import numbered, write_video
 
-from openmarlin.data.clips import ClipReader
+from openmarlin.data.clips import ClipReader, Sampling
 from openmarlin.data.features import WindowRow
-from openmarlin.jobs.settings import ExtractSettings
 
 FPS = 30
 
 
 def rows_of(path: Path, **settings: object) -> list[WindowRow]:
     """The rows of a video that shows face crops, so that no net is needed."""
-    reader = ClipReader(path, ExtractSettings(precropped=True, **settings), None)
+    reader = ClipReader(path, Sampling(precropped=True, **settings), None)
     return [clip.row for clip in reader]
 
 
@@ -52,7 +51,7 @@ def test_a_low_rate_is_no_pause(tmp_path: Path, tail: str) -> None:
 
 def test_the_limit_counts_the_pause(tmp_path: Path) -> None:
     path = paused(tmp_path / "a.mp4", before=36, pause_s=20, after=36)
-    assert len(rows_of(path, limit_seconds=5.0)) == 5
+    assert len(rows_of(path, limit_s=5.0)) == 5
 
 
 def test_what_is_unusual_is_noted_apart_from_damage(tmp_path: Path) -> None:
@@ -62,7 +61,7 @@ def test_what_is_unusual_is_noted_apart_from_damage(tmp_path: Path) -> None:
             setup = {"codec": "mjpeg", "pixel_format": "yuvj420p"}
             images = numbered(8, side, side)
             file.write(write_video(tmp_path / "part.mjpeg", images, **setup).read_bytes())
-    reader = ClipReader(path, ExtractSettings(precropped=True), None)
+    reader = ClipReader(path, Sampling(precropped=True), None)
     (clip,) = reader
     assert clip.row.n_real == 8
     assert reader.problems == []

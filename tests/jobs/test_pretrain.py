@@ -203,8 +203,9 @@ def test_what_is_in_the_run_folder(straight: Pretrained) -> None:
     best = Checkpoints(straight.out, MONITOR).best()
     saved = {step: validated[step] for step in (*range(7, 49, 7), 48)}
     assert best.metrics["val_rec"] == min(saved.values())
-    pictures = sorted(file.name for file in (straight.out / "pictures").iterdir())
-    assert pictures == [f"step-{step:08d}.png" for step in sorted(validated)]
+    pictures = sorted(file.name for file in (straight.out / "pictures" / "clip-0").iterdir())
+    steps = [f"step-{step:08d}.jpg" for step in sorted(validated)]
+    assert pictures == ["1-original.jpg", "2-seen-by-the-model.jpg", *steps]
     for name in ("config.yaml", "environment.json", "log.txt", "tensorboard"):
         assert (straight.out / name).exists()
 
