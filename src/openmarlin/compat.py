@@ -14,7 +14,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from openmarlin.console import console
@@ -26,11 +25,10 @@ from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, load_as_saved
 from openmarlin.model.layers import to_model_input
+from openmarlin.model.runner import Pixels
 from openmarlin.model.zoo import RELEASED, Released, clean_cache
 from openmarlin.video.reader import VideoReader
 from openmarlin.video.windows import WindowStream, needs_tick
-
-Pixels = NDArray[np.uint8]
 
 
 class Marlin(nn.Module):

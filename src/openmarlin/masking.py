@@ -16,10 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.errors import InputError
-from openmarlin.regions import COMPONENTS, REGIONS, pool_cells, region_bits
-
-Cells = NDArray[np.uint16]
-"""(T, H/8, W/8) class bits of one clip, see `openmarlin.regions`; 0 = nothing known (no face)."""
+from openmarlin.regions import COMPONENTS, REGIONS, Cells, pool_cells, region_bits
 
 Patches = NDArray[np.uint16]
 """(t, frames of a tubelet, h*w) class bits of each patch in each frame."""

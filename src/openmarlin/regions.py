@@ -68,6 +68,9 @@ COLORS: NDArray[np.uint8] = np.array(
 """(11, 3) RGB, one colour a class, for overlays: `COLORS[labels]` is a picture."""
 COLORS.flags.writeable = False
 
+Cells = NDArray[np.uint16]
+"""(T, H/8, W/8) class bits of one clip; 0 = nothing known (no face)."""
+
 CELL_PX = 8
 """Side of a cell in pixels of the face crop."""
 

@@ -28,6 +28,9 @@ UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(p
 """A path in which `~` is spelt out: no shell does it in `out=~/run`. (pathlib's own expansion fails
 where there is no such user.)"""
 
+Precision = Literal["auto", "fp32", "bf16"]
+"""Of arithmetic; auto is the fastest that is faithful on this machine."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 AnySettings = TypeVar("AnySettings", bound="Settings")
 

@@ -19,10 +19,9 @@ from torch import Tensor
 from openmarlin.data.store import Track
 from openmarlin.errors import InputError, option
 from openmarlin.masking import STRATEGIES, Grid, make_mask, n_visible
-from openmarlin.regions import CELL_PX, CLASSES, region_bits
+from openmarlin.regions import CELL_PX, CLASSES, Cells, region_bits
 
 Images = NDArray[np.uint8]
-Cells = NDArray[np.uint16]
 
 _TWINS = [
     (CLASSES.index(name), CLASSES.index(name.replace("right", "left")))

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from openmarlin.model.zoo import DEFAULT_MODEL
-from openmarlin.settings import Settings, UserPath, setting
+from openmarlin.settings import Precision, Settings, UserPath, setting
 from openmarlin.video.windows import Tail
 
-Precision = Literal["auto", "fp32", "bf16"]
 Backend = Literal["auto", "torch", "openvino"]
 
 FACES, WINDOWS, ENCODER, OUTPUT = "Faces", "Windows", "Encoder", "Output"

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from openmarlin.errors import InputError
 from openmarlin.model.config import PRESETS, ModelConfig
-from openmarlin.settings import UserPath, nearest, setting
-from openmarlin.training.settings import Precision, RunSettings
+from openmarlin.settings import Precision, UserPath, nearest, setting
+from openmarlin.training.settings import RunSettings
 
 MODEL, SAMPLES, OBJECTIVE = "Data and model", "Clips and masks", "Objective"
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from openmarlin.model.autoencoder import Autoencoder, denormalize, normalize, pick_values
 from openmarlin.model.critic import Critic
 from openmarlin.model.io import save_folder
+from openmarlin.model.tensor_files import Tensors
 from openmarlin.pretraining.objective import (
     adversarial_loss,
     clip_weights,
@@ -27,7 +28,6 @@ from openmarlin.pretraining.objective import (
     reconstruction_loss,
 )
 from openmarlin.pretraining.settings import PretrainSettings
-from openmarlin.training.engine import Tensors
 from openmarlin.training.optim import make_adamw, make_optimizer
 from openmarlin.training.task import Batch, Losses, Monitor, Player, Progress, Task
 

@@ -26,6 +26,7 @@ from torch.utils.data import Dataset
 
 from openmarlin.errors import TrainingError
 from openmarlin.model.layers import Block
+from openmarlin.model.tensor_files import Tensors
 from openmarlin.native import has_bf16
 from openmarlin.training.loader import load_batches
 from openmarlin.training.settings import RunSettings
@@ -34,8 +35,6 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
-
-Tensors = dict[str, Tensor]
 
 
 class _Mixed(MixedPrecision):

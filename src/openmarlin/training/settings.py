@@ -7,9 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from openmarlin.errors import option
-from openmarlin.settings import Settings, UserPath, setting
-
-Precision = Literal["auto", "fp32", "bf16"]
+from openmarlin.settings import Precision, Settings, UserPath, setting
 
 OUTPUT, LENGTH, OPTIMISER, MACHINE, CADENCE = (
     "Output",

@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from openmarlin.training.engine import Engine, Tensors
+from openmarlin.model.tensor_files import Tensors
+from openmarlin.settings import Precision
+from openmarlin.training.engine import Engine
 from openmarlin.training.optim import MakeOptimizer
-from openmarlin.training.settings import Precision
 
 Batch = dict[str, Any]
 """Samples of a data set, stacked, on the device; `id` is a list of text."""

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from openmarlin.errors import TrainingError
-from openmarlin.training.engine import Engine, Tensors
+from openmarlin.model.tensor_files import Tensors
+from openmarlin.training.engine import Engine
 from openmarlin.training.optim import EMA, FACTOR, Schedule
 from openmarlin.training.settings import RunSettings
 from openmarlin.training.task import Batch, Losses, Player, Task
