@@ -20,10 +20,11 @@ from torch.nn import functional
 from openmarlin.data.dataset import ClipDataset, SampleStream, TrainingData
 from openmarlin.data.store import Store
 from openmarlin.data.transforms import Clip
+from openmarlin.model.tensor_files import Tensors
 from openmarlin.output import OutputFolder
 from openmarlin.settings import setting
 from openmarlin.training.checkpoint import Checkpoints
-from openmarlin.training.engine import Engine, Tensors
+from openmarlin.training.engine import Engine
 from openmarlin.training.fit import FILES, Fitted, Run, fit
 from openmarlin.training.optim import make_adamw
 from openmarlin.training.settings import RunSettings
