@@ -47,7 +47,7 @@ bench: $(READY)  ## measure against the peers, and write the table in docs/lab/s
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/python -m pip install --quiet --no-deps marlin-pytorch==0.3.4
 	touch $(READY)
 
