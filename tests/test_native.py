@@ -141,3 +141,20 @@ assert seen
 def test_signals_arrive_when_encoders_have_come_and_gone() -> None:
     """With a core for each encoder the process dies of the signal."""
     assert subprocess.run([sys.executable, "-c", _SIGNAL], timeout=120, check=False).returncode == 0
+
+
+_SILENT = """
+import sys, threading
+from openmarlin.jobs.doctor import doctor
+assert doctor().ok
+assert "openvino" in sys.modules
+print([name for name in sys.modules if name.startswith("openvino_telemetry")])
+print([thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")])
+"""
+
+
+def test_openvino_reports_to_nobody() -> None:
+    """By itself its import loads a package that sends a report, in a thread of its own."""
+    command = [sys.executable, "-c", _SILENT]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert shown.split() == ["[]", "[]"]

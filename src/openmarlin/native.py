@@ -13,8 +13,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
@@ -40,7 +41,30 @@ def one_opencv_thread() -> Iterator[None]:
 # OpenVINO
 
 _core: ov.Core | None = None
-_core_lock = threading.Lock()
+_core_lock, _import_lock = threading.Lock(), threading.Lock()
+_REPORTER = "openvino_telemetry"
+
+
+def __getattr__(name: str) -> Any:
+    """`from openmarlin.native import ov` is OpenVINO, imported so that it stays silent.
+
+    By itself the import of OpenVINO reports its use over the network, from a thread of its own,
+    unless the user has once refused. Without the package that does so it leaves that out; so the
+    package is hidden from that one import.
+    """
+    if name != "ov":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _import_lock:
+        if "openvino" not in sys.modules:
+            reporter = sys.modules.get(_REPORTER)
+            sys.modules[_REPORTER] = None  # type: ignore[assignment]
+            try:
+                import_module("openvino")
+            finally:
+                del sys.modules[_REPORTER]
+                if reporter is not None:
+                    sys.modules[_REPORTER] = reporter
+        return import_module("openvino")
 
 
 def openvino_core() -> ov.Core:
@@ -58,8 +82,7 @@ def openvino_core() -> ov.Core:
     global _core
     with _core_lock:
         if _core is None:
-            import openvino as ov
-
+            ov = __getattr__("ov")
             # OpenVINO looks numpy's types up when it is first asked for one. Two threads that ask
             # at the same time wait for each other forever (a lock of pybind11 against Python's),
             # so one asks here.

@@ -20,17 +20,18 @@ from functools import cache
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
-from openvino.frontend import ConversionExtension, FrontEndManager
-from openvino.preprocess import PrePostProcessor
 
 from openmarlin.errors import FaceError
 from openmarlin.native import openvino_core
+
+if TYPE_CHECKING:
+    import openvino as ov
+else:
+    from openmarlin.native import ov  # silent: see there
 
 ASSETS = {
     "face_landmarker.task": "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
@@ -178,9 +179,9 @@ def _person() -> ov.Model:
 
 def _read(data: bytes) -> ov.Model:
     """Read a TFLite network; OpenVINO reads those from files only."""
-    frontend = FrontEndManager().load_by_framework("tflite")
+    frontend = ov.frontend.FrontEndManager().load_by_framework("tflite")
     frontend.add_extension(
-        ConversionExtension("Convolution2DTransposeBias", _transposed_convolution)
+        ov.frontend.ConversionExtension("Convolution2DTransposeBias", _transposed_convolution)
     )
     with tempfile.TemporaryDirectory(prefix="openmarlin-") as folder:
         path = Path(folder) / "net.tflite"
@@ -197,10 +198,12 @@ def _transposed_convolution(node: Any) -> list[ov.Output]:
     x, kernel, bias = (node.get_input(i) for i in range(3))
     if list(kernel.get_shape())[1:3] != [2, 2]:
         raise FaceError("selfie_segmentation.tflite: only 2x2 transposed convolution is known")
-    y = ops.convolution_backprop_data(
-        ops.transpose(x, [0, 3, 1, 2]), ops.transpose(kernel, [3, 0, 1, 2]), strides=[2, 2]
+    y = ov.opset13.convolution_backprop_data(
+        ov.opset13.transpose(x, [0, 3, 1, 2]),
+        ov.opset13.transpose(kernel, [3, 0, 1, 2]),
+        strides=[2, 2],
     )
-    return [ops.add(ops.transpose(y, [0, 2, 3, 1]), bias).output(0)]
+    return [ov.opset13.add(ov.opset13.transpose(y, [0, 2, 3, 1]), bias).output(0)]
 
 
 def _pictures(
@@ -208,7 +211,7 @@ def _pictures(
 ) -> ov.Model:
     """Let a network take uint8 pictures, any number, and scale them as (x - mean) / scale."""
     model.reshape([batch, *size, 3])
-    steps = PrePostProcessor(model)
+    steps = ov.preprocess.PrePostProcessor(model)
     steps.input().tensor().set_element_type(ov.Type.u8)
     steps.input().preprocess().convert_element_type(ov.Type.f32).mean(mean).scale(scale)
     return steps.build()

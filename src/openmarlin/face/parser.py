@@ -9,17 +9,21 @@ of a picture that is not mirrored.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from openmarlin.errors import FaceError
 from openmarlin.face.nets import PERSON_PX, FaceNets, Net, compile_model
 from openmarlin.native import openvino_core
 from openmarlin.regions import CLASSES
+
+if TYPE_CHECKING:
+    import openvino as ov
+else:
+    from openmarlin.native import ov  # silent: see there
 
 Labels = NDArray[np.uint8]
 

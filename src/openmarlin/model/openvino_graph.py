@@ -6,17 +6,22 @@ Legend: B clips, T frames, N tokens, D width, P values a token.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as op
 from torch import Tensor, nn
 
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import Attention, Block
+
+if TYPE_CHECKING:
+    import openvino as ov
+else:
+    from openmarlin.native import ov  # silent: see there
+
+op = ov.opset13
 
 
 def patchify_bytes(clips: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]:

@@ -178,10 +178,11 @@ _Run = Callable[[Pixels, bool], tuple[Floats, Floats]]
 
 
 def _start_openvino(encoder: Encoder, precision: str, shared: bool) -> _Run:
-    import openvino as ov
-
     from openmarlin.model.openvino_graph import build_graph, patchify_bytes
     from openmarlin.native import openvino_core
+
+    core = openvino_core()  # silent; the import below finds it done
+    import openvino as ov
 
     config = encoder.config
     graph = build_graph(encoder, precision)
@@ -194,7 +195,7 @@ def _start_openvino(encoder: Encoder, precision: str, shared: bool) -> _Run:
             # Decoding and face nets work beside the encoder: its threads must be free to move.
             "ENABLE_CPU_PINNING": False,
         }
-        return ov.AsyncInferQueue(openvino_core().compile_model(graph, "CPU", settings))
+        return ov.AsyncInferQueue(core.compile_model(graph, "CPU", settings))
 
     for_more = engine("THROUGHPUT")
     for_one = for_more if shared else engine("LATENCY")
