@@ -77,7 +77,7 @@ def test_the_log_holds_what_was_said_and_why_it_ended(
     lines = (tmp_path / LOG_FILE).read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["[hello]", "ValueError: so", "again"]
     time.strptime(lines[0][:19], "%Y-%m-%d %H:%M:%S")
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err.strip() == ""
 
 
 def test_only_who_shows_progress_speaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
