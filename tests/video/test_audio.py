@@ -57,3 +57,24 @@ def test_beside_pictures_and_without(tmp_path: Path) -> None:
     assert read_sound(write_video(tmp_path / "silent.mp4", numbered(10))) is None
     (tmp_path / "text.mp4").write_text("no video")
     assert read_sound(tmp_path / "text.mp4") is None
+
+
+def test_what_is_no_number_becomes_silence_and_nothing_else(tmp_path: Path) -> None:
+    path, rate = tmp_path / "a.wav", 48_000
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+    broken = tone.copy()
+    broken[10_000:10_100] = np.nan
+    broken[20_000] = np.inf
+    for name, values in (("whole", tone), ("broken", broken)):
+        with av.open(str(path.with_stem(name)), "w") as container:
+            stream = container.add_stream("pcm_f32le", rate=rate, layout="mono")
+            frame = AudioFrame.from_ndarray(values[None], format="flt", layout="mono")
+            frame.sample_rate = rate
+            container.mux([*stream.encode(frame), *stream.encode()])
+    whole, damaged = (read_sound(path.with_stem(name)) for name in ("whole", "broken"))
+    assert whole is not None
+    assert damaged is not None
+    apart = np.flatnonzero(np.abs(whole.samples.astype(int) - damaged.samples) > 300)
+    third = apart // (RATE // 16)
+    assert set(third.tolist()) <= {10_000 * 16 // rate, 20_000 * 16 // rate}
+    assert np.abs(damaged.samples).max() <= 1.1 * 0.5 * 32768

@@ -128,6 +128,7 @@ def _make_tracks(
         if _is_done(source, writer):
             _list(source, writer.note(source.row.key)["reason"], failures)
         else:
+            writer.reopen(source.row.key)
             todo.append(Job(source, writer.part(source.row.key), source.row.stamp))
     speed = Speed()
     with job_progress("videos") as bar:
@@ -186,6 +187,10 @@ def _take(
         reason = "the process that read it died: out of memory, or a fault in a codec"
     else:
         reason = f"internal error, please report it: {outcome!r}"
+    key = job.source.row.key
+    failed_again = key in writer and not isinstance(outcome, VideoTracks)
+    if failed_again and writer.note(key)["stamp"] != job.stamp:  # its tracks are of another file
+        writer.commit(key, [], {"reason": reason, "stamp": job.stamp, "whole": False})
     _list(job.source, reason, failures)
 
 

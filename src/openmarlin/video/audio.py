@@ -96,7 +96,7 @@ def _blocks(path: Path, begin_s: float) -> Iterator[tuple[float, NDArray[np.int1
                 resampler, block = av.AudioResampler("s16", "mono", RATE), []
                 start_s = max(0.0, time_s) if math.isinf(time_s) else time_s
             frame.pts = None  # gaps are filled here, not by the resampler
-            block += _samples(resampler.resample(frame))
+            block += _samples(resampler.resample(_finite(frame)))
             next_s = time_s + frame.samples / frame.sample_rate
         if block:
             yield start_s, np.concatenate([*block, *_samples(resampler.resample(None))])
@@ -112,6 +112,20 @@ def _decoded(container: InputContainer) -> Iterator[av.AudioFrame]:
             return
         with suppress(av.FFmpegError):
             yield from packet.decode()
+
+
+def _finite(frame: av.AudioFrame) -> av.AudioFrame:
+    """A frame with zeros for what is no number: a resampler would spread it to its neighbours."""
+    if not frame.format.name.startswith(("flt", "dbl")):
+        return frame
+    values = frame.to_ndarray()
+    broken = ~np.isfinite(values)
+    if not broken.any():
+        return frame
+    values[broken] = 0
+    clean = av.AudioFrame.from_ndarray(values, format=frame.format.name, layout=frame.layout.name)
+    clean.sample_rate = frame.sample_rate
+    return clean
 
 
 def _samples(frames: list[av.AudioFrame]) -> list[NDArray[np.int16]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,6 +242,23 @@ def test_a_video_that_was_read_again_counts_once(tmp_path: Path) -> None:
     assert store.read(0, [0])[1][0, 0, 0] == 16
     assert store.read(2, [0])[1][0, 0, 0] == 7
     assert store.verify() == []
+
+
+def test_killed_while_a_video_is_read_again(tmp_path: Path) -> None:
+    """Its part is half written then, and must not pass for the earlier one."""
+    with StoreWriter(tmp_path / "s", size=SIZE) as writer:
+        for key in KEYS[:2]:
+            write_part(writer, key)
+        writer.reopen(KEYS[0])
+        writer.part(KEYS[0]).write_bytes(b"half of another file")
+        killed = shutil.copytree(tmp_path / "s", tmp_path / "killed")
+    with StoreWriter(killed, size=SIZE, resume=True) as writer:
+        assert writer.n_tracks == 2
+        assert not writer.note(KEYS[0])["whole"]
+        write_part(writer, KEYS[0])
+        writer.close(KEYS[:2])
+    assert Store(killed).verify() == []
+    assert len(Store(killed)) == 4
 
 
 def test_columns_of_the_manifest_stay_with_their_tracks(tmp_path: Path) -> None:

@@ -148,6 +148,15 @@ class StoreWriter:
         if key in self._packed:  # nothing new: the part is not needed
             self.part(key).unlink(missing_ok=True)
 
+    def reopen(self, key: str) -> None:
+        """Take back that a video is finished, before its part is written anew.
+
+        A process that is killed meanwhile would leave lines of the journal that tell of other
+        bytes. What lies in a shard stays as it is, and counts until the video is committed again.
+        """
+        if key in self._videos and key not in self._packed:
+            self.commit(key, [], {**self.note(key), "whole": False})
+
     def add(
         self,
         name: str,
