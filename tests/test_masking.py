@@ -117,7 +117,7 @@ def drop_candidates(candidates: np.ndarray, keys: np.ndarray, visible: int) -> n
 @pytest.mark.parametrize("name", ["fasking", "fasking_opposite"])
 def test_released_fasking_is_the_oracle_draw_for_draw(name: str, seed: int, ratio: float) -> None:
     labels = blobs(seed)
-    mask = make_mask(name, to_cells(labels), ratio=ratio, rng=rng_of(seed))
+    mask = make_mask(name, to_cells(labels), mask_ratio=ratio, rng=rng_of(seed))
     same = rng_of(seed)
     order = region_order(name, same.permutation(5))
     candidates = released_candidates(max_pool_16(labels), order, ratio)
@@ -183,7 +183,7 @@ def test_counts_are_exact_for_any_cells(name: str, data: st.DataObject, seed: in
     cells = data.draw(any_cells(GRIDS[grid]))
     ratio = data.draw(st.sampled_from([0.0, 0.25, 0.5, 0.75, 0.9, 0.95]) | st.floats(0, 0.96))
     regions = data.draw(st.lists(st.sampled_from(list(REGIONS))))
-    mask = make_mask(name, cells, grid=grid, ratio=ratio, rng=rng_of(seed), regions=regions)
+    mask = make_mask(name, cells, grid=grid, mask_ratio=ratio, rng=rng_of(seed), regions=regions)
     tokens = int(np.prod(grid))
     assert mask.dtype == bool
     assert mask.shape == (tokens,)
@@ -305,7 +305,7 @@ def test_paper_masks_whole_parts_in_random_order_where_not_all_fit() -> None:
 @FEW
 @given(seed=st.integers(0, 2**32), ratio=st.floats(0.5, 0.96))
 def test_tube_is_constant_in_time_up_to_one_tube(seed: int, ratio: float) -> None:
-    mask = make_mask("tube", None, ratio=ratio, rng=rng_of(seed)).reshape(8, 196)
+    mask = make_mask("tube", None, mask_ratio=ratio, rng=rng_of(seed)).reshape(8, 196)
     steps_seen = (~mask).sum(axis=0)
     whole, cut = divmod(n_visible(1568, ratio), 8)
     assert sorted(steps_seen[steps_seen > 0].tolist()) == sorted([8] * whole + [cut] * (cut > 0))
@@ -314,7 +314,7 @@ def test_tube_is_constant_in_time_up_to_one_tube(seed: int, ratio: float) -> Non
 @FEW
 @given(seed=st.integers(0, 2**32), ratio=st.floats(0.5, 0.96))
 def test_frame_shows_as_few_steps_as_it_can(seed: int, ratio: float) -> None:
-    mask = make_mask("frame", None, ratio=ratio, rng=rng_of(seed)).reshape(8, 196)
+    mask = make_mask("frame", None, mask_ratio=ratio, rng=rng_of(seed)).reshape(8, 196)
     patches_seen = (~mask).sum(axis=1)
     whole, cut = divmod(n_visible(1568, ratio), 196)
     assert sorted(patches_seen[patches_seen > 0].tolist()) == sorted(
@@ -386,7 +386,7 @@ def test_wrong_requests_say_what_to_do() -> None:
 @pytest.mark.parametrize("ratio", [1.0, 1.5, -0.1, float("nan"), 0.9999])
 def test_impossible_ratios(ratio: float) -> None:
     with pytest.raises(InputError, match="ratio"):
-        make_mask("random", None, ratio=ratio, rng=rng_of(0))
+        make_mask("random", None, mask_ratio=ratio, rng=rng_of(0))
 
 
 @pytest.mark.parametrize(

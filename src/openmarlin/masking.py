@@ -27,7 +27,7 @@ Tiers = NDArray[np.int64]
 Grid = tuple[int, int, int]
 
 
-def n_visible(n_tokens: int, ratio: float) -> int:
+def n_visible(n_tokens: int, mask_ratio: float) -> int:
     """How many tokens a masking ratio leaves visible: 156 of 1568 at 0.9.
 
     The float arithmetic of the reference on purpose: 1 - 0.9 falls just short of 0.1, so 400 tokens
@@ -36,11 +36,11 @@ def n_visible(n_tokens: int, ratio: float) -> int:
     Raises:
         InputError: a ratio outside [0, 1), or one that leaves nothing visible.
     """
-    visible = int(n_tokens * (1 - ratio)) if 0 <= ratio < 1 else 0
+    visible = int(n_tokens * (1 - mask_ratio)) if 0 <= mask_ratio < 1 else 0
     if visible < 1:
         raise InputError(
-            f"masking ratio {ratio} leaves none of {n_tokens} tokens visible: choose one from 0 to "
-            f"{1 - 1 / n_tokens:.3g}"
+            f"masking ratio {mask_ratio} leaves none of {n_tokens} tokens visible: choose one from "
+            f"0 to {1 - 1 / n_tokens:.3g}"
         )
     return visible
 
@@ -50,7 +50,7 @@ def make_mask(
     cells: Cells | None,
     *,
     grid: Grid = (8, 14, 14),
-    ratio: float = 0.9,
+    mask_ratio: float = 0.9,
     rng: np.random.Generator,
     regions: Iterable[str] = (),
 ) -> NDArray[np.bool_]:
@@ -60,7 +60,7 @@ def make_mask(
         strategy: a name in `STRATEGIES`.
         cells: (T, H/8, W/8) uint16 class bits; None will do where nothing asks for regions.
         grid: tokens along (time, height, width); must divide the cells.
-        ratio: share of tokens to mask; see `n_visible` for the exact count.
+        mask_ratio: share of tokens to mask; see `n_visible` for the exact count.
         rng: the only source of chance.
         regions: names in `openmarlin.regions.REGIONS` that are hidden first, in every frame. Where
             they cover more than the ratio masks, nothing else is masked and the strategy decides
@@ -77,12 +77,12 @@ def make_mask(
     chosen = STRATEGIES[strategy]
     hidden = region_bits(regions)
     steps, height, width = grid
-    visible = n_visible(steps * height * width, ratio)
+    visible = n_visible(steps * height * width, mask_ratio)
     if chosen.needs_cells or hidden:
         patches = _patches(strategy, cells, grid)
     else:
         patches = np.zeros((steps, 1, height * width), np.uint16)
-    tiers = chosen.tiers(patches, ratio, rng)
+    tiers = chosen.tiers(patches, mask_ratio, rng)
     if hidden:
         tiers = tiers + (tiers.max() + 1) * ((_over_time(patches) & hidden) != 0)
     queue = np.argpartition(tiers.ravel() + rng.random(tiers.size), visible - 1)
@@ -125,33 +125,33 @@ def _shuffled(rng: np.random.Generator) -> list[str]:
     return [COMPONENTS[i] for i in rng.permutation(len(COMPONENTS))]
 
 
-def _walk(patches: Patches, ratio: float, order: Sequence[str]) -> Tiers:
-    """Tier 0: patches of the first classes that together cover 1 - ratio of a step; 1: the rest.
+def _walk(patches: Patches, mask_ratio: float, order: Sequence[str]) -> Tiers:
+    """Tier 0: patches of the first classes that together cover 1 - mask_ratio of a step; 1: rest.
 
     The released algorithm, seen from its end: it uncovers class after class and stops once the
-    uncovered share of the step reaches 1 - ratio. So it stops at the class of the step's k-th patch
-    in the order of classes, where k is the least number of patches that is share enough.
+    uncovered share of the step reaches 1 - mask_ratio. So it stops at the class of the step's k-th
+    patch in the order of classes, where k is the least number of patches that is share enough.
     """
     place = _first(patches[:, 0], [1 << label for name in order for label in REGIONS[name]])
     size = place.shape[1]
-    k = int(np.searchsorted(np.arange(size + 1) / size, 1 - ratio))
+    k = int(np.searchsorted(np.arange(size + 1) / size, 1 - mask_ratio))
     last = np.partition(place, k - 1, axis=1)[:, k - 1 : k]
     return np.asarray(place > last, np.int64)
 
 
-def _fasking(patches: Patches, ratio: float, rng: np.random.Generator) -> Tiers:
-    return _walk(patches, ratio, ["background", "skin", *_shuffled(rng)])
+def _fasking(patches: Patches, mask_ratio: float, rng: np.random.Generator) -> Tiers:
+    return _walk(patches, mask_ratio, ["background", "skin", *_shuffled(rng)])
 
 
-def _fasking_opposite(patches: Patches, ratio: float, rng: np.random.Generator) -> Tiers:
-    return _walk(patches, ratio, [*_shuffled(rng), "skin", "background"])
+def _fasking_opposite(patches: Patches, mask_ratio: float, rng: np.random.Generator) -> Tiers:
+    return _walk(patches, mask_ratio, [*_shuffled(rng), "skin", "background"])
 
 
-def _fasking_paper(patches: Patches, ratio: float, rng: np.random.Generator) -> Tiers:
+def _fasking_paper(patches: Patches, mask_ratio: float, rng: np.random.Generator) -> Tiers:
     """The region masked last is visible first; within a region, tube by tube."""
     order = [*_shuffled(rng), "skin", "background"]
     region = _first(_over_time(patches), [region_bits([name]) for name in order])
-    return np.asarray((len(order) - region) * patches.shape[2] + _tube(patches, ratio, rng))
+    return np.asarray((len(order) - region) * patches.shape[2] + _tube(patches, mask_ratio, rng))
 
 
 def _tube(patches: Patches, _ratio: float, rng: np.random.Generator) -> Tiers:

@@ -107,7 +107,7 @@ class Mask:
         strategy: a name in `openmarlin.masking.STRATEGIES`.
         grid: tokens along (time, height, width).
         patch: side of a token, pixels.
-        ratio: share of the tokens that is masked.
+        mask_ratio: share of the tokens that is masked.
         regions: face regions that are always masked.
         decode_ratio: share of the masked tokens that the decoder predicts (1: all, as the paper;
             less: VideoMAE V2's dual masking, arXiv 2303.16727).
@@ -119,7 +119,7 @@ class Mask:
     strategy: str
     grid: Grid
     patch: int
-    ratio: float
+    mask_ratio: float
     regions: tuple[str, ...] = ()
     decode_ratio: float = 1.0
 
@@ -131,10 +131,10 @@ class Mask:
             )
         region_bits(self.regions)
         n_tokens = int(np.prod(self.grid))
-        if n_visible(n_tokens, self.ratio) == n_tokens:
+        if n_visible(n_tokens, self.mask_ratio) == n_tokens:
             raise InputError(
-                f"{option('mask_ratio', self.ratio)} masks none of {n_tokens} tokens: nothing to "
-                "predict"
+                f"{option('mask_ratio', self.mask_ratio)} masks none of {n_tokens} tokens: nothing "
+                "to predict"
             )
         needs_cells = STRATEGIES[self.strategy].needs_cells or self.regions
         if needs_cells and self.patch % CELL_PX:
@@ -148,7 +148,7 @@ class Mask:
             self.strategy,
             clip.cells,
             grid=self.grid,
-            ratio=self.ratio,
+            mask_ratio=self.mask_ratio,
             rng=rng,
             regions=self.regions,
         )

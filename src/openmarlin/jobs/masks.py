@@ -77,7 +77,9 @@ def masks(
 
     def row(name: str, note: str, strategy: str, hidden: Sequence[str] = ()) -> MaskRow:
         rng = np.random.default_rng(s.seed)
-        mask = make_mask(strategy, cells, grid=_GRID, ratio=s.mask_ratio, rng=rng, regions=hidden)
+        mask = make_mask(
+            strategy, cells, grid=_GRID, mask_ratio=s.mask_ratio, rng=rng, regions=hidden
+        )
         return MaskRow(name, note, mask.reshape(_GRID))
 
     rows = [row(name, NOTES[name], name) for name in STRATEGIES]

@@ -154,7 +154,7 @@ def _mask(
         settings.masking,
         cells,
         grid=config.grid,
-        ratio=settings.mask_ratio,
+        mask_ratio=settings.mask_ratio,
         rng=np.random.default_rng([settings.seed, window]),
         regions=settings.regions,
     )
