@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 import openmarlin
 from openmarlin.errors import InputError
-from openmarlin.output import Failures, OutputFolder, atomic, atomic_folder
+from openmarlin.output import Failures, OutputFolder, atomic, atomic_folder, file_sha256
 from openmarlin.settings import Settings, read_settings, setting
 
 
@@ -80,6 +81,11 @@ def test_very_long_names_work(tmp_path: Path) -> None:
     with atomic(target) as part:
         part.write_text("x")
     assert target.read_text() == "x"
+
+
+def test_sha256_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc" * 1_000_000)
+    assert file_sha256(tmp_path / "a") == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
 
 
 class Cake(Settings):

@@ -9,6 +9,7 @@ OUT/.lock              one process at a time
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import platform
@@ -111,6 +112,16 @@ def write_json(path: Path, content: Any) -> Path:
     with atomic(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class OutputFolder:

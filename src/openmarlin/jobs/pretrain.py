@@ -11,9 +11,9 @@ from typing import Any
 from rich.markup import escape
 
 from openmarlin.console import console
-from openmarlin.data.store import INDEX_FILE, Store, sha256_of
+from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.errors import InputError, option
-from openmarlin.output import CONFIG_FILE, OutputFolder
+from openmarlin.output import CONFIG_FILE, OutputFolder, file_sha256
 from openmarlin.pretraining.data import pretraining_data
 from openmarlin.pretraining.initial import initial_model
 from openmarlin.pretraining.settings import PretrainSettings
@@ -79,7 +79,7 @@ def pretrain(
         if is_main_process():
             identity = {
                 "processes": engine.world,
-                "store": sha256_of(request.data / INDEX_FILE),
+                "store": file_sha256(request.data / INDEX_FILE),
                 "tracks": len(store),
             }
             folder = stack.enter_context(_open_folder(request, identity))

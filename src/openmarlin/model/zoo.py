@@ -5,7 +5,6 @@ Released weights are fetched once, on demand, and never without being named.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import urllib.error
@@ -17,6 +16,7 @@ from pathlib import Path
 from openmarlin.console import console
 from openmarlin.errors import ModelError
 from openmarlin.model.config import PRESETS, ModelConfig
+from openmarlin.output import file_sha256
 
 _TIMEOUT_S = 30
 _CHUNK = 1 << 20
@@ -223,7 +223,7 @@ def _from_hub(released: Released) -> Path:
         raise _unreachable(released, "encoder", error) from error
     # The hub keeps a large file under its SHA-256, which so can be checked.
     blob = path.resolve()
-    if len(blob.name) == 64 and _sha256(blob) != blob.name:
+    if len(blob.name) == 64 and file_sha256(blob) != blob.name:
         blob.unlink()
         raise ModelError(f"{released.name} was damaged on its way (wrong SHA-256); try again")
     return path
@@ -284,11 +284,6 @@ def _unreachable(released: Released, part: str, error: Exception) -> ModelError:
         f"{released.name} ({part}) cannot be fetched ({reason}): try again with a connection, or "
         f"fetch {_url(released, part)} elsewhere and load that file"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _show_licence(released: Released) -> None:

@@ -8,8 +8,8 @@
 `index` is what a store holds, `shards` its bytes, `writer` makes one, `reader` opens it.
 """
 
-from openmarlin.data.store.index import INDEX_FILE, TRACKS_FILE, Track, sha256_of
+from openmarlin.data.store.index import INDEX_FILE, TRACKS_FILE, Track
 from openmarlin.data.store.reader import Store
 from openmarlin.data.store.writer import StoreWriter
 
-__all__ = ["INDEX_FILE", "TRACKS_FILE", "Store", "StoreWriter", "Track", "sha256_of"]
+__all__ = ["INDEX_FILE", "TRACKS_FILE", "Store", "StoreWriter", "Track"]

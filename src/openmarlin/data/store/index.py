@@ -8,7 +8,6 @@ index.json is written last: a folder that has one is a whole store.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmarlin.errors import InputError
-from openmarlin.output import atomic, write_json
+from openmarlin.output import atomic, file_sha256, write_json
 from openmarlin.regions import CELL_PX
 
 INDEX_FILE, TRACKS_FILE, PARTS = "index.json", "tracks.parquet", "parts"
@@ -94,12 +93,6 @@ class Index:
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_index(folder: Path, index: Index) -> None:
     """Write tracks.parquet and then index.json, which makes the folder a store."""
     (folder / INDEX_FILE).unlink(missing_ok=True)  # an older one would not fit the new tracks
@@ -107,7 +100,7 @@ def write_index(folder: Path, index: Index) -> None:
     with atomic(folder / TRACKS_FILE) as part:
         with part.open("wb") as file:
             pq.write_table(_table(index, has_sound=has_sound), file)
-        tracks = {"rows": len(index.tracks), "sha256": sha256_of(part)}
+        tracks = {"rows": len(index.tracks), "sha256": file_sha256(part)}
     head = {
         "format": FORMAT,
         "version": 2 if has_sound else 1,
@@ -159,7 +152,7 @@ def read_index(folder: Path) -> Index:
                 f"{head_file}: {head['format']} version {head['version']}, this openmarlin reads "
                 f"{FORMAT} up to version {max(VERSIONS)}; prepare the videos again"
             )
-        if sha256_of(tracks_file) != head["tracks"]["sha256"]:
+        if file_sha256(tracks_file) != head["tracks"]["sha256"]:
             raise InputError(
                 f"{tracks_file}: does not agree with {INDEX_FILE} (its sha256 differs); copy the "
                 "store again"

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.store.index import INDEX_FILE, Shard, Track, read_index, sha256_of
+from openmarlin.data.store.index import INDEX_FILE, Shard, Track, read_index
 from openmarlin.data.store.shards import FRAME, decode_frame, decode_sound
 from openmarlin.errors import InputError
+from openmarlin.output import file_sha256
 from openmarlin.regions import CELL_PX
 
 _HEAL = "copy it again, or leave it out with damaged=skip"
@@ -173,7 +174,7 @@ class Store:
             n_bytes = file.stat().st_size
             if n_bytes != shard.n_bytes:
                 return f"{file}: has {n_bytes:,} bytes, {INDEX_FILE} says {shard.n_bytes:,}"
-            if thorough and sha256_of(file) != shard.sha256:
+            if thorough and file_sha256(file) != shard.sha256:
                 return f"{file}: damaged, its sha256 is not the one in {INDEX_FILE}"
         except OSError as error:
             return f"{file}: {(error.strerror or str(error)).lower()}"
