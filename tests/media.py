@@ -139,3 +139,44 @@ def write_audio(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         _write_tone(container, container.add_stream("aac", rate=16000))
     return path
+
+
+def write_tones(
+    path: Path,
+    tones: Sequence[tuple[float, float, float]],
+    *,
+    rate: int = 48_000,
+    layout: str = "stereo",
+    codec: str = "pcm_s16le",
+    block_samples: int = 1024,
+) -> Path:
+    """Sine tones, each (start time, length in seconds, frequency); the same in all channels.
+
+    Args:
+        block_samples: a packet; two that are long can overlap.
+    """
+    sample_format = {"pcm_s16le": "s16", "pcm_f32le": "flt", "aac": "fltp", "wavpack": "fltp"}[
+        codec
+    ]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        stream.codec_context.time_base = Fraction(1, rate)
+        n_channels = stream.codec_context.layout.nb_channels
+        for start_s, length_s, hertz in tones:
+            n = round(length_s * rate)
+            wave = 0.5 * np.sin(2 * np.pi * hertz * np.arange(n) / rate)
+            for first in range(0, n, block_samples):
+                block = np.repeat(wave[None, first : first + block_samples], n_channels, 0)
+                if sample_format == "s16":
+                    block = (block * 32_767).round().astype(np.int16)
+                block = block.astype(np.int16 if sample_format == "s16" else np.float32)
+                if not sample_format.endswith("p"):
+                    block = block.T.reshape(1, -1)
+                frame = AudioFrame.from_ndarray(
+                    np.ascontiguousarray(block), format=sample_format, layout=layout
+                )
+                frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+                frame.pts = round(start_s * rate) + first
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 from av.audio.frame import AudioFrame
-from media import numbered, write_audio, write_video
+from media import numbered, write_audio, write_tones, write_video
 
-from openmarlin.video.audio import RATE, read_sound
+from openmarlin.video.audio import RATE, Sound, read_sound
 
 
 def write_blocks(path: Path, starts_s: list[float], *, rate: int = 48_000) -> Path:
@@ -27,6 +27,24 @@ def write_blocks(path: Path, starts_s: list[float], *, rate: int = 48_000) -> Pa
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def loudness(sound: Sound, start_s: float, end_s: float) -> float:
+    """Root mean square of a stretch, 1 is full scale."""
+    return float(np.sqrt(np.mean((sound.between(start_s, end_s) / 32_768) ** 2)))
+
+
+def pitch(sound: Sound, start_s: float, end_s: float) -> float:
+    """The strongest frequency of a stretch, Hz."""
+    part = sound.between(start_s, end_s).astype(float)
+    spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+    return float(np.argmax(spectrum)) * RATE / len(part)
+
+
+def read(path: Path, start_s: float | None = None, end_s: float | None = None) -> Sound:
+    sound = read_sound(path, start_s, end_s)
+    assert sound is not None
+    return sound
 
 
 def test_16_khz_mono_with_a_late_start_and_a_gap_of_zeros(tmp_path: Path) -> None:
@@ -78,3 +96,90 @@ def test_what_is_no_number_becomes_silence_and_nothing_else(tmp_path: Path) -> N
     third = apart // (RATE // 16)
     assert set(third.tolist()) <= {10_000 * 16 // rate, 20_000 * 16 // rate}
     assert np.abs(damaged.samples).max() <= 1.1 * 0.5 * 32768
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout", "codec", "suffix"),
+    [
+        (48_000, "stereo", "pcm_s16le", "mkv"),
+        (8_000, "mono", "pcm_s16le", "wav"),
+        (44_100, "5.1", "pcm_f32le", "mkv"),
+        (16_000, "mono", "pcm_s16le", "mkv"),
+        (48_000, "stereo", "aac", "mp4"),
+    ],
+)
+def test_any_rate_and_layout(
+    tmp_path: Path, rate: int, layout: str, codec: str, suffix: str
+) -> None:
+    path = write_tones(
+        tmp_path / f"a.{suffix}", [(0, 2, 440)], rate=rate, layout=layout, codec=codec
+    )
+    sound = read(path)
+    assert pitch(sound, 0.1, 1.9) == pytest.approx(440, abs=1)
+    mean = [loudness(sound, t, t + 0.1) for t in np.arange(0.1, 1.8, 0.1)]
+    assert mean[0] > 0.2
+    np.testing.assert_allclose(mean, mean[0], rtol=0.05)  # no hole
+
+
+def test_samples_stand_where_the_container_says(tmp_path: Path) -> None:
+    """The phase of the tone tells the time to a fraction of a sample."""
+    path = write_tones(tmp_path / "a.mkv", [(0, 3, 100)])
+    samples = read(path).between(0, 3)
+    t = np.arange(len(samples)) / RATE
+    inner = slice(RATE // 10, -RATE // 10)
+    np.testing.assert_allclose(
+        samples[inner] / 32_768, 0.5 * np.sin(2 * np.pi * 100 * t)[inner], atol=0.02
+    )
+
+
+def test_sound_that_starts_late_and_pauses(tmp_path: Path) -> None:
+    sound = read(write_tones(tmp_path / "a.mkv", [(0.5, 0.5, 440), (1.5, 0.5, 880)]))
+    for start_s, end_s in ((0, 0.49), (1.01, 1.49), (2.01, 3)):
+        assert loudness(sound, start_s, end_s) < 0.01
+    assert pitch(sound, 0.52, 0.98) == pytest.approx(440, abs=3)
+    assert pitch(sound, 1.52, 1.98) == pytest.approx(880, abs=3)
+    assert loudness(sound, 0.501, 0.999) == pytest.approx(0.354, abs=0.01)
+
+
+def test_what_comes_twice_is_heard_once(tmp_path: Path) -> None:
+    sound = read(
+        write_tones(tmp_path / "a.mkv", [(0, 1, 440), (0.5, 1, 880)], block_samples=48_000)
+    )
+    assert pitch(sound, 0.52, 0.98) == pytest.approx(440, abs=3)
+    assert pitch(sound, 1.02, 1.48) == pytest.approx(880, abs=3)
+    assert loudness(sound, 1.52, 2) < 0.01
+
+
+def test_a_format_that_changes_in_the_middle(tmp_path: Path) -> None:
+    """Streams of ADTS can be joined byte by byte, as broadcasts are."""
+    first = write_tones(tmp_path / "a.aac", [(0, 1, 440)], rate=48_000, codec="aac")
+    second = write_tones(tmp_path / "b.aac", [(0, 1, 880)], rate=48_000, layout="mono", codec="aac")
+    (tmp_path / "c.aac").write_bytes(first.read_bytes() + second.read_bytes())
+    sound = read(tmp_path / "c.aac")
+    assert pitch(sound, 0.1, 0.9) == pytest.approx(440, abs=2)
+    assert pitch(sound, 1.2, 1.9) == pytest.approx(880, abs=2)
+    assert loudness(sound, 1.2, 1.9) > 0.2
+
+
+def test_damage_is_passed_over(tmp_path: Path) -> None:
+    path = write_tones(tmp_path / "a.mkv", [(0, 4, 440)])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 5_000] = bytes(5_000)
+    path.write_bytes(data[: len(data) * 3 // 4])
+    sound = read(path)
+    assert pitch(sound, 0.1, 1.5) == pytest.approx(440, abs=2)
+    assert loudness(sound, 3.2, 4) < 0.01
+
+
+@pytest.mark.parametrize(("n_junk", "heard"), [(10, True), (1_000, False)])
+def test_errors_of_the_container_are_passed_over_but_not_for_ever(
+    tmp_path: Path, n_junk: int, heard: bool
+) -> None:
+    """Of WavPack, FFmpeg looks at 32 bytes at a time, and calls each an error that is no header."""
+    path = write_tones(tmp_path / "a.wv", [(0, 4, 440)], codec="wavpack", block_samples=4_800)
+    data = path.read_bytes()
+    middle = data.index(b"wvpk", len(data) // 2)
+    path.write_bytes(data[:middle] + bytes(32 * n_junk) + data[middle:])
+    sound = read(path)
+    assert loudness(sound, 0.1, 1.9) > 0.3
+    assert (loudness(sound, 2.5, 3.9) > 0.3) == heard

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -10,17 +9,17 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
 RATE = 16_000
 """Samples a second."""
 
-_JITTER_S = 0.02
-"""Blocks whose time differs less from where the last one ended follow it without a gap: containers
-such as Matroska round times to the millisecond."""
+_JITTER_S = 0.02  # less than this between a time and the samples counted is rounding: no gap
 
 _SEEK_BACK_S = 2.0  # codecs need a little of what comes before
+_MAX_FAILURES = 32  # errors of the container in a row after which reading stops
 
 
 @dataclass(frozen=True)
@@ -74,44 +73,64 @@ def read_sound(
 
 
 def _blocks(path: Path, begin_s: float) -> Iterator[tuple[float, NDArray[np.int16]]]:
-    """Stretches of sound without a gap, and when they start."""
+    """The sound and when it starts, block by block.
+
+    Times of frames are rounded, so places are counted, from where a stretch without a gap begins.
+    Where time or format jumps, another begins, with a resampler of its own.
+    """
+    options = {"protocol_whitelist": "file"}  # a play list must not make FFmpeg open addresses
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
     except av.FFmpegError:
         return  # the reader of the pictures says what is wrong with the file
     with closing(container):
-        if not container.streams.audio:
+        streams = [s for s in container.streams.audio if s.codec_context is not None]
+        if not streams:
             return
         if begin_s > _SEEK_BACK_S:
             with suppress(av.FFmpegError):
                 container.seek(int((begin_s - _SEEK_BACK_S) * av.time_base))
-        resampler, next_s = av.AudioResampler("s16", "mono", RATE), -math.inf
-        block: list[NDArray[np.int16]] = []
-        start_s = 0.0
-        for frame in _decoded(container):
-            time_s = next_s if frame.time is None else frame.time
-            if abs(time_s - next_s) > _JITTER_S:
-                if block:
-                    yield start_s, np.concatenate([*block, *_samples(resampler.resample(None))])
-                resampler, block = av.AudioResampler("s16", "mono", RATE), []
-                start_s = max(0.0, time_s) if math.isinf(time_s) else time_s
-            frame.pts = None  # gaps are filled here, not by the resampler
-            block += _samples(resampler.resample(_finite(frame)))
-            next_s = time_s + frame.samples / frame.sample_rate
-        if block:
-            yield start_s, np.concatenate([*block, *_samples(resampler.resample(None))])
+        resampler: av.AudioResampler | None = None
+        sound_format: tuple[str, str, int] | None = None
+        due_s = time_s = 0.0  # of the next frame, and of the next sample that the resampler gives
+        for frame in _decoded(container, streams[0]):
+            late_s = 0.0 if frame.time is None else frame.time - due_s
+            if resampler is None or _format(frame) != sound_format or abs(late_s) > _JITTER_S:
+                if resampler is not None:
+                    yield time_s, _resampled(resampler, None)
+                resampler = av.AudioResampler("s16", "mono", RATE)
+                sound_format, due_s = _format(frame), due_s + late_s
+                time_s = due_s
+            due_s += frame.samples / frame.sample_rate
+            frame.pts = None  # gaps are filled by `read_sound`, not by the resampler
+            block = _resampled(resampler, _finite(frame))
+            yield time_s, block
+            time_s += len(block) / RATE
+        if resampler is not None:
+            yield time_s, _resampled(resampler, None)
 
 
-def _decoded(container: InputContainer) -> Iterator[av.AudioFrame]:
-    """The frames of the first sound track; a packet that is damaged is left out."""
-    packets = container.demux(container.streams.audio[0])
-    while True:
+def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> NDArray[np.int16]:
+    blocks = [block.to_ndarray().reshape(-1) for block in resampler.resample(frame)]
+    return np.concatenate([np.zeros(0, np.int16), *blocks])
+
+
+def _format(frame: av.AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+    """The frames of a sound track; damaged packets and errors of the container are passed over."""
+    failures = 0
+    while failures < _MAX_FAILURES:
         try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError):
+            for packet in container.demux(stream):
+                failures = 0
+                with suppress(av.FFmpegError):
+                    yield from (frame for frame in packet.decode() if frame.samples)
             return
-        with suppress(av.FFmpegError):
-            yield from packet.decode()
+        except (av.FFmpegError, IndexError):  # IndexError: see `decode.packets`
+            failures += 1
 
 
 def _finite(frame: av.AudioFrame) -> av.AudioFrame:
@@ -119,14 +138,9 @@ def _finite(frame: av.AudioFrame) -> av.AudioFrame:
     if not frame.format.name.startswith(("flt", "dbl")):
         return frame
     values = frame.to_ndarray()
-    broken = ~np.isfinite(values)
-    if not broken.any():
+    if np.isfinite(values).all():
         return frame
-    values[broken] = 0
+    values[~np.isfinite(values)] = 0
     clean = av.AudioFrame.from_ndarray(values, format=frame.format.name, layout=frame.layout.name)
     clean.sample_rate = frame.sample_rate
     return clean
-
-
-def _samples(frames: list[av.AudioFrame]) -> list[NDArray[np.int16]]:
-    return [np.asarray(frame.to_ndarray(), np.int16).reshape(-1) for frame in frames]
