@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,6 +112,7 @@ def test_a_forked_process_is_told_what_to_do(clips: Path, backend: str) -> None:
     assert len(run.stdout.splitlines()) == 1
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no way to hold a process")
 def test_two_processes_do_not_write_to_one_folder(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "openmarlin", "extract", clips, "--out", out]
@@ -118,9 +120,11 @@ def test_two_processes_do_not_write_to_one_folder(clips: Path, tmp_path: Path) -
     while not list(out.glob("parts/*.parquet")):
         assert first.poll() is None
         time.sleep(0.05)
+    first.send_signal(signal.SIGSTOP)  # or it might be done before the second has started
     second = subprocess.run(
         [*map(str, command), "--resume"], capture_output=True, text=True, check=False
     )
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert str(out) in second.stderr.replace("\n", "")
     first.communicate()
