@@ -188,6 +188,27 @@ def test_a_file_that_changed_is_read_again(clips: Path, tmp_path: Path) -> None:
     assert second.verify() == []
 
 
+def test_tracks_of_a_file_that_changed_and_cannot_be_read_go(clips: Path, tmp_path: Path) -> None:
+    out, videos = tmp_path / "s", [tmp_path / "a.mkv", tmp_path / "b.mkv"]
+    table = tmp_path / "list.csv"
+    table.write_text("video,smile\na.mkv,1\nb.mkv,2\n")
+    for video, name in zip(videos, ("signer_thanks.mkv", "signer_yes.mkv"), strict=True):
+        video.write_bytes((clips / name).read_bytes())
+    options = {"out": out, "workers": 1, "min_frames": 8, "limit_seconds": 0.5}
+    assert prepare(table, **options).store.columns["smile"] == [1, 2]
+    videos[0].write_bytes(b"no video")
+    for _ in range(2):
+        result = prepare(table, resume=True, **options)
+        assert [track.video for track in result.store.tracks] == [str(videos[1])]
+        assert result.store.columns["smile"] == [2]
+        assert list(result.failures) == [str(videos[0])]
+    videos[1].write_bytes(b"no video")
+    with pytest.raises(InputError, match="none of 2 videos"):
+        prepare(table, resume=True, **options)
+    with pytest.raises(InputError, match="resume"):
+        Store(out)
+
+
 def test_sound_lies_on_the_clock_of_the_pictures(clips: Path, tmp_path: Path) -> None:
     with VideoReader(clips / "signer_thanks.mkv") as reader:
         faces = [frame.image for frame in islice(reader, 40)]

@@ -17,7 +17,7 @@ from openmarlin.console import console, job_progress
 from openmarlin.data.layouts import Source, list_sources
 from openmarlin.data.manifest import Manifest
 from openmarlin.data.pool import WorkerDiedError, check_main_guard, run_each
-from openmarlin.data.store import Store, StoreWriter
+from openmarlin.data.store import INDEX_FILE, Store, StoreWriter
 from openmarlin.data.store.index import check_columns
 from openmarlin.data.store.writer import STORE_FILES
 from openmarlin.data.tracks import TrackRules, VideoTracks, make_tracks
@@ -99,6 +99,7 @@ def prepare(
             speed = _make_tracks(s, sources, writer, folder.failures, workers, progress=progress)
             _in_order(folder.failures, sources)
             if not writer.n_tracks:
+                (s.out / INDEX_FILE).unlink(missing_ok=True)  # of tracks that do not count any more
                 raise InputError(
                     f"{s.out}: none of {len(sources)} videos shows a face to keep; see "
                     f"{FAILURES_FILE} there"
@@ -187,10 +188,9 @@ def _take(
         reason = "the process that read it died: out of memory, or a fault in a codec"
     else:
         reason = f"internal error, please report it: {outcome!r}"
-    key = job.source.row.key
-    failed_again = key in writer and not isinstance(outcome, VideoTracks)
-    if failed_again and writer.note(key)["stamp"] != job.stamp:  # its tracks are of another file
-        writer.commit(key, [], {"reason": reason, "stamp": job.stamp, "whole": False})
+    key, failed = job.source.row.key, not isinstance(outcome, VideoTracks)
+    if failed and key in writer and writer.note(key)["stamp"] != job.stamp:
+        writer.forget(key)  # its tracks are of another file
     _list(job.source, reason, failures)
 
 

@@ -42,6 +42,15 @@ def write_part(writer: StoreWriter, key: str) -> None:
     writer.commit(key, tracks)
 
 
+def commit_other(writer: StoreWriter, key: str, value: int, name: str = "new") -> None:
+    """Finish a video of one track of one frame, whose length does not depend on `value`."""
+    data = TrackBytes()
+    data.add(np.full((SIZE, SIZE, 3), value, np.uint8), np.full((2, 2), value, np.uint16))
+    writer.part(key).write_bytes(data.take())
+    n_bytes = writer.part(key).stat().st_size
+    writer.commit(key, [Track(name, key, "", 1, 25.0, n_bytes=n_bytes)])
+
+
 def write_all(path: Path, keys: list[str], *, resume: bool = False) -> None:
     with StoreWriter(path, size=SIZE, shard_bytes=4_000, resume=resume) as writer:
         for key in keys:
@@ -229,11 +238,7 @@ def test_a_video_that_was_read_again_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "s"
     write_all(path, KEYS[:2])
     with StoreWriter(path, size=SIZE, resume=True) as writer:
-        data = TrackBytes()
-        data.add(np.full((SIZE, SIZE, 3), 7, np.uint8), np.full((2, 2), 7, np.uint16))
-        writer.part(KEYS[0]).write_bytes(data.take())
-        n_bytes = writer.part(KEYS[0]).stat().st_size
-        writer.commit(KEYS[0], [Track("new", KEYS[0], "", 1, 25.0, n_bytes=n_bytes)])
+        commit_other(writer, KEYS[0], 7)
         write_part(writer, KEYS[1])  # nothing new in this one
         assert not writer.part(KEYS[1]).exists()
         writer.close(KEYS[:2])
@@ -253,12 +258,59 @@ def test_killed_while_a_video_is_read_again(tmp_path: Path) -> None:
         writer.part(KEYS[0]).write_bytes(b"half of another file")
         killed = shutil.copytree(tmp_path / "s", tmp_path / "killed")
     with StoreWriter(killed, size=SIZE, resume=True) as writer:
+        assert [key in writer for key in KEYS[:2]] == [False, True]
         assert writer.n_tracks == 2
-        assert not writer.note(KEYS[0])["whole"]
         write_part(writer, KEYS[0])
         writer.close(KEYS[:2])
     assert Store(killed).verify() == []
     assert len(Store(killed)) == 4
+
+
+def test_other_pictures_of_the_same_length_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with StoreWriter(path, size=SIZE) as writer:
+        commit_other(writer, "a", 7)
+    before = Store(path).tracks[0]
+    with StoreWriter(path, size=SIZE, resume=True) as writer:
+        commit_other(writer, "a", 9)
+    store = Store(path)
+    assert len(store) == 1
+    assert store.tracks[0].n_bytes == before.n_bytes
+    assert store.read(0, [0])[1][0, 0, 0] == 9
+    with StoreWriter(path, size=SIZE, resume=True) as writer:
+        commit_other(writer, "a", 9)
+    assert len(list(path.glob("shard-*"))) == 2  # the third time gave nothing new
+
+
+def test_a_video_of_a_shard_can_be_forgotten_and_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    write_all(path, KEYS[:2])
+    with StoreWriter(path, size=SIZE, resume=True) as writer:
+        writer.reopen(KEYS[0])
+        assert KEYS[0] in writer  # until there is something new
+        commit_other(writer, KEYS[0], 7)
+        writer.reopen(KEYS[0])
+        assert KEYS[0] not in writer
+        writer.forget(KEYS[1])
+        commit_other(writer, KEYS[3], 8, "other")
+    assert [track.name for track in Store(path).tracks] == ["other"]
+    shards = sorted(path.glob("shard-*"))
+    with StoreWriter(path, size=SIZE, resume=True) as writer:
+        assert [key in writer for key in KEYS[:4]] == [False, False, False, True]
+        write_part(writer, KEYS[1])
+        writer.close(KEYS)
+    store = Store(path)
+    assert [track.name for track in store.tracks] == [f"{KEYS[1]}/0", f"{KEYS[1]}/1", "other"]
+    assert sorted(path.glob("shard-*")) == shards  # its bytes were there
+    assert store.verify() == []
+
+
+def test_columns_of_videos_that_failed(tmp_path: Path) -> None:
+    for _ in range(2):
+        with StoreWriter(tmp_path / "s", size=SIZE, resume=True) as writer:
+            write_part(writer, KEYS[0])
+            writer.close(KEYS[:2], {"smile": {KEYS[0]: 1, KEYS[1]: 0}})
+        assert Store(tmp_path / "s").columns == {"smile": [1, 1]}
 
 
 def test_columns_of_the_manifest_stay_with_their_tracks(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ A finished video is a part (its tracks, one after the other) and a line in the j
 line does not exist. Only when all videos are finished do the parts become shards with an index, in
 the order of the inputs: the same bytes whatever was interrupted and however many processes worked.
 
-    journal.jsonl       a line for every finished video and every shard
+    journal.jsonl       a line for every video that is finished, or no longer is, and every shard
     parts/KEY.bin       the tracks of a video until its shard is written
 """
 
@@ -36,7 +36,7 @@ from openmarlin.data.store.index import (
 from openmarlin.data.store.journal import Journal
 from openmarlin.data.store.shards import TrackBytes, encode_sound, shard_name, write_shard
 from openmarlin.errors import InputError
-from openmarlin.output import OutputFolder, atomic
+from openmarlin.output import OutputFolder, atomic, file_sha256
 from openmarlin.regions import CELL_PX
 from openmarlin.settings import Settings
 
@@ -78,7 +78,7 @@ class StoreWriter:
         self.size, self.settings, self._shard_bytes = size, dict(settings or {}), shard_bytes
         self._videos: dict[str, dict[str, Any]] = {}  # key -> its line of the journal
         self._shards: list[dict[str, Any]] = []  # their lines
-        self._packed: dict[str, list[Any]] = {}  # key -> its tracks that lie in a shard
+        self._packed: dict[str, dict[str, Any]] = {}  # key -> its line, whose part lies in a shard
         self._placed: list[tuple[int, str, list[Any]]] = []  # shard, key, tracks: as they lie
         with ExitStack() as stack:
             if not isinstance(out, OutputFolder):
@@ -142,7 +142,12 @@ class StoreWriter:
         One that is finished already was read again: what it gave before no longer counts, also
         where it lies in a shard, whose bytes stay as they are.
         """
-        line = {"video": key, "tracks": [list(track) for track in tracks], "note": dict(note or {})}
+        line = {
+            "video": key,
+            "tracks": [list(track) for track in tracks],
+            "sha256": file_sha256(self.part(key)) if tracks else "",
+            "note": dict(note or {}),
+        }
         self._journal.append(line)
         self._take(line)
         if key in self._packed:  # nothing new: the part is not needed
@@ -154,8 +159,14 @@ class StoreWriter:
         A process that is killed meanwhile would leave lines of the journal that tell of other
         bytes. What lies in a shard stays as it is, and counts until the video is committed again.
         """
-        if key in self._videos and key not in self._packed:
-            self.commit(key, [], {**self.note(key), "whole": False})
+        if key in self and key not in self._packed:
+            self.forget(key)
+
+    def forget(self, key: str) -> None:
+        """A finished video is finished no longer, and what it gave does not count."""
+        line = {"forget": key}
+        self._journal.append(line)
+        self._take(line)
 
     def add(
         self,
@@ -241,10 +252,7 @@ class StoreWriter:
         self, columns: Mapping[str, Mapping[str, Any]], keys: Sequence[str]
     ) -> dict[str, list[Any]]:
         """The values of columns for every track, those of an earlier sitting included."""
-        for name, values in columns.items():
-            for key, value in values.items():
-                if key in self._videos:
-                    self._videos[key].setdefault("columns", {})[name] = value
+        self._label(columns)
         lines = [self._videos[key].get("columns", {}) for key in keys]
         names = dict.fromkeys(name for line in lines for name in line)
         if columns:  # kept for a writer that adds videos later
@@ -271,7 +279,7 @@ class StoreWriter:
         for shard, key, tracks in self._placed:
             for values in tracks:
                 track = Track(*values)
-                if tracks is self._videos[key]["tracks"]:
+                if key in self and tracks is self._videos[key]["tracks"]:
                     yield key, track._replace(shard=shard, offset=offsets[shard])
                 offsets[shard] += track.n_bytes
 
@@ -279,25 +287,34 @@ class StoreWriter:
         """Take over what the journal says."""
         for line in self._journal.lines():
             if "columns" in line:
-                for name, values in line["columns"].items():
-                    for key, value in values.items():
-                        self._videos[key].setdefault("columns", {})[name] = value
+                self._label(line["columns"])
             else:
                 self._take(line)
 
+    def _label(self, columns: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give finished videos their values; the manifest also tells of those that failed."""
+        for name, values in columns.items():
+            for key, value in values.items():
+                if key in self:
+                    self._videos[key].setdefault("columns", {})[name] = value
+
     def _take(self, line: dict[str, Any]) -> None:
-        """A line of the journal holds: a video, or a shard of videos as they were then."""
+        """A line of the journal holds: a video, its end, or a shard of videos as they were then."""
+        if "forget" in line:
+            del self._videos[line["forget"]]
+            return
         if "video" in line:
-            key, before = line["video"], self._packed.get(line["video"])
-            if before == line["tracks"]:  # the same bytes lie in a shard
-                line["tracks"] = before
+            key, before = line["video"], self._packed.get(line["video"], {})
+            # Equal rows are not enough: other pictures may be compressed to as many bytes.
+            if all(before.get(name) == line.get(name) for name in ("tracks", "sha256")):
+                line["tracks"] = before["tracks"]  # they lie in a shard
             else:
                 self._packed.pop(key, None)
             self._videos[key] = {**self._videos.get(key, {}), **line}
             return
         for key in line["videos"]:
-            self._packed[key] = self._videos[key]["tracks"]
-            self._placed.append((len(self._shards), key, self._packed[key]))
+            self._packed[key] = self._videos[key]
+            self._placed.append((len(self._shards), key, self._videos[key]["tracks"]))
         self._shards.append(line)
 
 
