@@ -175,21 +175,22 @@ _LEVEL = """
 import gc, sys, threading
 import psutil
 import openmarlin
-sizes, threads = [], []
-for number in range(13):
-    openmarlin.extract(sys.argv[1], precropped=True, model=sys.argv[2])
+me, sizes, counts = psutil.Process(), [], []
+for _ in range(30):
+    openmarlin.extract(sys.argv[1], precropped=True, model="tiny", backend="openvino")
     gc.collect()
-    sizes.append(psutil.Process().memory_info().rss / 2**20)
-    threads.append(threading.active_count())
-print(max(sizes[8:]) - max(sizes[:5]), threads[-1] - threads[4])
+    sizes.append(me.memory_info().rss / 2**20)
+    counts.append((me.num_threads(), threading.active_count(), me.num_fds()))
+print(min(sizes[-5:]) - min(sizes[8:13]), len(set(counts[8:])))
 """
 
 
-def test_memory_and_threads_stay_level_over_many_calls(tmp_path: Path) -> None:
-    """120 calls with face nets: 715 MiB after 20, 720 after 120, and 23 threads of any kind."""
+@pytest.mark.skipif(sys.platform == "win32", reason="counts open files as POSIX does")
+def test_memory_threads_and_files_stay_level_over_many_calls(tmp_path: Path) -> None:
+    """320 calls, looked at every 20: 549 MiB after 5, then 542 to 550, and 543 after the last."""
     video = write_video(tmp_path / "a.mp4", numbered(12, 64, 64))
-    command = [sys.executable, "-c", _LEVEL, str(video), "tiny"]
+    command = [sys.executable, "-c", _LEVEL, str(video)]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    grown_mib, more_threads = map(float, shown.split())
-    assert grown_mib < 40
-    assert more_threads == 0
+    grown_mib, kinds_of_count = map(float, shown.split())
+    assert grown_mib < 15
+    assert kinds_of_count == 1
