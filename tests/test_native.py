@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -143,18 +144,59 @@ def test_signals_arrive_when_encoders_have_come_and_gone() -> None:
     assert subprocess.run([sys.executable, "-c", _SIGNAL], timeout=120, check=False).returncode == 0
 
 
+_REPORTER = """
+import threading
+print("imported")
+class Telemetry:
+    def __init__(self, **_): pass
+    def send_event(self, *_): threading.Thread(target=print, args=["sent"]).start()
+"""
+
 _SILENT = """
 import sys, threading
-from openmarlin.jobs.doctor import doctor
-assert doctor().ok
+sys.addaudithook(lambda event, _: print(event) if event.startswith("socket.connect") else None)
+import openmarlin
+assert len(openmarlin.extract(sys.argv[1], limit_seconds=0.3, backend="openvino"))
 assert "openvino" in sys.modules
-print([name for name in sys.modules if name.startswith("openvino_telemetry")])
-print([thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")])
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]
+assert threading.enumerate() == [threading.main_thread()]
+print("silent")
+import openvino_telemetry
+"""
+
+_USER_FIRST = """
+import sys
+from types import ModuleType
+if sys.argv[1] == "openvino":
+    sys.modules["openvino_telemetry"] = None
+    import openvino
+reporter = sys.modules["openvino_telemetry"] = ModuleType("openvino_telemetry")
+from openmarlin.native import openvino_core, ov
+assert openvino_core().available_devices
+assert ov is sys.modules["openvino"]
+assert sys.argv[1] == "reporter" or ov is openvino
+assert sys.modules["openvino_telemetry"] is reporter
 """
 
 
-def test_openvino_reports_to_nobody() -> None:
-    """By itself its import loads a package that sends a report, in a thread of its own."""
-    command = [sys.executable, "-c", _SILENT]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert shown.split() == ["[]", "[]"]
+def _run_beside_a_reporter(script: str, folder: Path, *arguments: str) -> list[str]:
+    """What a script prints where the package that reports is one that only says so."""
+    (folder / "openvino_telemetry" / "backend").mkdir(parents=True)
+    (folder / "openvino_telemetry" / "__init__.py").write_text(_REPORTER)
+    for name in ("__init__.py", "backend_ga4.py"):
+        (folder / "openvino_telemetry" / "backend" / name).touch()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return done.stdout.split()
+
+
+def test_openvino_reports_to_nobody(clips: Path, tmp_path: Path) -> None:
+    """Its import does by itself; afterwards the user can import the reporter as ever."""
+    video = str(clips / "signer_yes.mkv")
+    assert _run_beside_a_reporter(_SILENT, tmp_path, video) == ["silent", "imported"]
+
+
+@pytest.mark.parametrize("first", ["openvino", "reporter"])
+def test_what_the_user_has_imported_is_left_alone(tmp_path: Path, first: str) -> None:
+    assert _run_beside_a_reporter(_USER_FIRST, tmp_path, first) == []

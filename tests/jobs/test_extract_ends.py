@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,6 +112,7 @@ def test_a_forked_process_is_told_what_to_do(clips: Path, backend: str) -> None:
     assert len(run.stdout.splitlines()) == 1
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no way to hold a process")
 def test_two_processes_do_not_write_to_one_folder(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "openmarlin", "extract", clips, "--out", out]
@@ -118,9 +120,11 @@ def test_two_processes_do_not_write_to_one_folder(clips: Path, tmp_path: Path) -
     while not list(out.glob("parts/*.parquet")):
         assert first.poll() is None
         time.sleep(0.05)
+    first.send_signal(signal.SIGSTOP)  # or it might be done before the second has started
     second = subprocess.run(
         [*map(str, command), "--resume"], capture_output=True, text=True, check=False
     )
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert str(out) in second.stderr.replace("\n", "")
     first.communicate()
@@ -171,21 +175,22 @@ _LEVEL = """
 import gc, sys, threading
 import psutil
 import openmarlin
-sizes, threads = [], []
-for number in range(13):
-    openmarlin.extract(sys.argv[1], precropped=True, model=sys.argv[2])
+me, sizes, counts = psutil.Process(), [], []
+for _ in range(30):
+    openmarlin.extract(sys.argv[1], precropped=True, model="tiny", backend="openvino")
     gc.collect()
-    sizes.append(psutil.Process().memory_info().rss / 2**20)
-    threads.append(threading.active_count())
-print(max(sizes[8:]) - max(sizes[:5]), threads[-1] - threads[4])
+    sizes.append(me.memory_info().rss / 2**20)
+    counts.append((me.num_threads(), threading.active_count(), me.num_fds()))
+print(min(sizes[-5:]) - min(sizes[8:13]), len(set(counts[8:])))
 """
 
 
-def test_memory_and_threads_stay_level_over_many_calls(tmp_path: Path) -> None:
-    """120 calls with face nets: 715 MiB after 20, 720 after 120, and 23 threads of any kind."""
+@pytest.mark.skipif(sys.platform == "win32", reason="counts open files as POSIX does")
+def test_memory_threads_and_files_stay_level_over_many_calls(tmp_path: Path) -> None:
+    """320 calls, looked at every 20: 549 MiB after 5, then 542 to 550, and 543 after the last."""
     video = write_video(tmp_path / "a.mp4", numbered(12, 64, 64))
-    command = [sys.executable, "-c", _LEVEL, str(video), "tiny"]
+    command = [sys.executable, "-c", _LEVEL, str(video)]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    grown_mib, more_threads = map(float, shown.split())
-    assert grown_mib < 40
-    assert more_threads == 0
+    grown_mib, kinds_of_count = map(float, shown.split())
+    assert grown_mib < 15
+    assert kinds_of_count == 1
