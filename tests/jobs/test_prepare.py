@@ -225,6 +225,19 @@ def test_sound_lies_on_the_clock_of_the_pictures(clips: Path, tmp_path: Path) ->
     assert {silent.sound(number) is None for number in range(len(silent))} == {True}
 
 
+def test_a_pause_ends_a_track_and_a_short_repeat_does_not(clips: Path, tmp_path: Path) -> None:
+    """30 frames, of which the 11th stands for 0.4 s; 2 s of the last one; 15 more."""
+    with VideoReader(clips / "signer_thanks.mkv") as reader:
+        faces = [frame.image for frame in islice(reader, 45)]
+    times = [i / 25 + 0.36 * (i > 10) + 1.96 * (i > 29) for i in range(45)]
+    video = write_video(tmp_path / "v.mkv", faces, fps=25, times=times)
+    options = {"workers": 1, "min_frames": 8, "max_frames": 15}
+    store = prepare(video, out=tmp_path / "s", **options).store
+    assert [track.n_frames for track in store.tracks] == [15, 15, 9, 15]
+    starts_s = [track.start_s for track in store.tracks]
+    assert starts_s == pytest.approx([0, 15 / 25, 30 / 25, times[30]], abs=2e-3)
+
+
 def test_a_script_without_a_main_guard_is_told_so(clips: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     videos = [str(clips / "signer_yes.mkv"), str(clips / "signer_thanks.mkv")]

@@ -5,6 +5,8 @@ Everything streams; what is held of a face is a batch of crops and its compresse
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +24,11 @@ from openmarlin.face.stream import FaceCrop
 from openmarlin.output import atomic
 from openmarlin.regions import to_cells, unknown_cells
 from openmarlin.video.audio import Sound, read_sound
+
+PAUSE_S = 0.5
+"""A frame that is shown for longer ends a track: a recording that paused says nothing of how a face
+moves. Shorter repeats are frames that a camera dropped: at 25 frames a second at most 6 of the 16
+frames of a clip at rate 2."""
 
 _BATCH = 16  # crops parsed together
 _MOST_WAITING = 48  # crops that wait for the next mesh: a second and a half
@@ -84,12 +91,45 @@ def make_tracks(
     with atomic(part) as unfinished, unfinished.open("wb") as file, opened as faces:
         sound = read_sound(row.video, row.start_s, row.end_s) if rules.sound else None
         making = _TrackMaker(source, faces.fps, rules, parser, sound, file, result)
-        for tick, _, crops in faces.ticks:
+        for tick, crops in without_pauses(faces.ticks, faces.fps):
             making.take(tick, crops)
             result.seconds = (tick + 1) / faces.fps
         making.finish()
         result.problems = faces.problems()
     return result
+
+
+def without_pauses(
+    ticks: Iterable[tuple[int, float, list[FaceCrop]]], fps: float
+) -> Iterator[tuple[int, list[FaceCrop]]]:
+    """Empty the ticks in which a frame is still shown that is shown for longer than `PAUSE_S`.
+
+    Those of shorter repeats get the time at which they are shown. What may yet turn out to be a
+    pause is held back: crops of `PAUSE_S` at most.
+
+    Args:
+        ticks: tick, presentation time of the frame that is shown, crops; see `face_stream`.
+        fps: ticks a second.
+
+    Yields:
+        Every tick once: tick, crops.
+    """
+    held: list[tuple[int, list[FaceCrop]]] = []
+    shown_s, shown_since = -math.inf, 0
+    for tick, time_s, crops in ticks:
+        if time_s != shown_s:
+            yield from held
+            held, shown_s, shown_since = [], time_s, tick
+            yield tick, crops
+        elif (tick + 1 - shown_since) / fps <= PAUSE_S:
+            for crop in crops:
+                crop.time_s = shown_s + (tick - shown_since) / fps
+            held.append((tick, crops))
+        else:
+            yield from ((earlier, []) for earlier, _ in held)
+            held = []
+            yield tick, []
+    yield from held
 
 
 class _TrackMaker:
