@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
-from media import numbered, write_video
+from media import number_of, numbered, write_video
 
-from openmarlin.data.clips import ClipReader, Sampling
+from openmarlin.data.clips import ClipReader, FaceClip, Sampling
 from openmarlin.data.features import WindowRow
+from openmarlin.data.manifest import Row
+from openmarlin.errors import VideoError
 
 FPS = 30
 
@@ -67,3 +71,54 @@ def test_what_is_unusual_is_noted_apart_from_damage(tmp_path: Path) -> None:
     assert reader.problems == []
     assert len(reader.notes) == 1
     assert "64x64 to 96x96" in reader.notes[0]
+
+
+def part_clips(
+    path: Path, start_s: float, end_s: float | None = None, limit_s: float | None = None
+) -> list[FaceClip]:
+    sampling = Sampling(precropped=True, limit_s=limit_s)
+    return list(ClipReader(Row(path, start_s, end_s), sampling, None))
+
+
+def test_a_part_keeps_the_times_of_the_container(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(120, 64, 64), fps=FPS)
+    first, second = part_clips(path, 1.01, 3.0)
+    # The first frame at or after 1.01 s is number 31; the last one before 3 s is number 89.
+    assert first.row.start_s == pytest.approx(31 / FPS)
+    assert first.pixels is not None
+    assert second.pixels is not None
+    assert [number_of(image) for image in first.pixels] == list(range(31, 63, 2))
+    assert (first.row.window, second.row.window, second.row.n_real) == (0, 1, 14)
+    assert second.row.end_s == pytest.approx(3.0)
+    assert number_of(second.pixels[-1]) == 89
+
+
+def test_a_part_that_starts_at_the_time_of_a_frame_starts_with_it(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(60, 64, 64), fps=FPS)
+    whole = next(islice(ClipReader(path, Sampling(precropped=True), None), 1, None))
+    part, *_ = part_clips(path, 32 / FPS)
+    assert part.row.start_s == whole.row.start_s
+    np.testing.assert_array_equal(part.pixels, whole.pixels)
+
+
+@pytest.mark.parametrize("end_s", [None, 10.0])
+def test_a_part_behind_the_end_fails_by_name(tmp_path: Path, end_s: float | None) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(20, 64, 64), fps=FPS)
+    with pytest.raises(VideoError, match=r"a\.mp4.*start_s 9"):
+        part_clips(path, 9.0, end_s)
+
+
+def test_the_limit_of_a_part_counts_from_its_start(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(120, 64, 64), fps=FPS)
+    (clip,) = part_clips(path, 2.0, limit_s=0.5)
+    assert (clip.row.start_s, clip.row.end_s) == pytest.approx((2.0, 2.5), abs=1 / FPS)
+
+
+def test_a_stopped_reader_ends(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(300, 64, 64), fps=FPS)
+    windows: list[int] = []
+    reader = ClipReader(path, Sampling(precropped=True), None, stopped=lambda: bool(windows))
+    for clip in reader:
+        windows.append(clip.row.window)  # noqa: PERF401 - each is seen by `stopped` at once
+    assert len(windows) <= 2
+    assert reader.seconds < 3

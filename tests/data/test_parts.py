@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,23 +77,61 @@ def test_done_is_a_name_whatever_folder_it_is_seen_from(
     assert set(features.table.column("video").to_pylist()) == {"0.mp4"}
 
 
-def test_a_changed_file_and_one_read_in_part_are_not_done(tmp_path: Path, rows: list[Row]) -> None:
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_a_changed_file_is_not_done_and_can_be_forgotten(
+    tmp_path: Path, rows: list[Row], change: str
+) -> None:
     finished = FinishedVideos(tmp_path / "out", DIM)
     _commit(finished, rows[0])
-    _commit(finished, rows[1], ["ends early"])
-    _commit(finished, rows[2])
-    rows[0].video.write_text("a longer video")
-    rows[2].video.unlink()
-    assert [finished.is_done(row) for row in rows] == [False, False, True]
+    status = rows[0].video.stat()
+    if change == "size":
+        rows[0].video.write_text("a longer video")
+        os.utime(rows[0].video, ns=(status.st_atime_ns, status.st_mtime_ns))
+    else:
+        os.utime(rows[0].video, (0, 0))
+    assert not finished.is_done(rows[0])
+    finished.discard(rows[0])
+    assert len(finished.merge(Manifest(rows))[0]) == 0
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
-def test_tokens_of_videos_with_the_same_name_do_not_collide(tmp_path: Path) -> None:
+def test_one_read_in_part_is_not_done_and_one_that_is_gone_stays_done(
+    tmp_path: Path, rows: list[Row]
+) -> None:
     finished = FinishedVideos(tmp_path / "out", DIM)
-    for folder in ("x", "y"):
-        _commit(finished, Row(tmp_path / folder / "a.mp4"))
+    _commit(finished, rows[0], ["ends early"])
+    _commit(finished, rows[1])
+    rows[1].video.unlink()
+    assert [finished.is_done(row) for row in rows] == [False, True, False]
+
+
+def test_a_damaged_part_is_done_again(tmp_path: Path, rows: list[Row]) -> None:
+    finished = FinishedVideos(tmp_path / "out", DIM)
+    _commit(finished, rows[0])
+    file = tmp_path / "out" / PARTS / f"{rows[0].key}.parquet"
+    file.write_bytes(file.read_bytes()[:100])
+    assert not finished.is_done(rows[0])
+
+
+def test_what_cannot_be_removed_is_one_line(tmp_path: Path, rows: list[Row]) -> None:
+    finished = FinishedVideos(tmp_path / "out", DIM)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / PARTS).touch()
+    with pytest.raises(InputError, match=str(tmp_path / "out" / PARTS)) as caught:
+        finished.discard(rows[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_videos_of_one_name_and_parts_of_one_video_do_not_collide(tmp_path: Path) -> None:
+    finished = FinishedVideos(tmp_path / "out", DIM)
+    names = [Row(tmp_path / "x" / "a.mp4"), Row(tmp_path / "y" / "a.mp4")]
+    rows = [*names, Row(names[1].video, 1.0), Row(names[1].video, end_s=1.0)]
+    for row in rows:
+        _commit(finished, row)
     files = sorted((tmp_path / "out" / TOKENS).glob("a-*.safetensors"))
-    assert len(files) == 2
+    assert len(files) == 4
     assert load_file(files[0])["0-0"].shape == (8, DIM)
+    assert len(finished.merge(Manifest(rows))[0]) == 8
 
 
 def test_every_other_column_stands_before_the_embedding(tmp_path: Path, rows: list[Row]) -> None:

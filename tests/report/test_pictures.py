@@ -11,7 +11,14 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from openmarlin.report.plots import DISTINCT, face_colours, map_svg, percent, similarity_svg
+from openmarlin.report.plots import (
+    DISTINCT,
+    curves_svg,
+    face_colours,
+    map_svg,
+    percent,
+    similarity_svg,
+)
 from openmarlin.report.stats import Plane
 from openmarlin.report.strips import make_strip, spread
 
@@ -101,6 +108,19 @@ def test_large_matrix_has_colours_only() -> None:
     svg = similarity_svg(np.eye(24), [f"face {i}" for i in labels], labels)
     assert len(svg) < 400_000
     assert not [t for t in ElementTree.fromstring(svg).iter(f"{SVG}text") if t.text == "−.25"]
+
+
+def test_any_number_of_curves() -> None:
+    steps = np.arange(3.0)
+    curves = {f"curve {i}": (steps, steps + i) for i in range(DISTINCT + 1)}
+    root = ElementTree.fromstring(curves_svg(curves, "many"))
+    assert {t.text for t in root.iter(f"{SVG}text")} >= set(curves)
+
+
+def test_drawing_leaves_the_xml_of_others_alone() -> None:
+    make_map(9, 2)
+    foreign = ElementTree.fromstring('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    assert b"<ns0:svg" in ElementTree.tostring(foreign)
 
 
 def test_percent() -> None:

@@ -19,6 +19,7 @@ from safetensors.numpy import save
 from openmarlin.data.features import Features, WindowRow, add_columns, rows_to_table
 from openmarlin.data.manifest import Manifest, Row, display
 from openmarlin.data.thumbs import WindowThumb, load_thumbs, save_thumbs
+from openmarlin.errors import InputError
 from openmarlin.output import atomic
 
 PARTS, TOKENS = "parts", "tokens"
@@ -58,14 +59,16 @@ class FinishedVideos:
     def is_done(self, row: Row) -> bool:
         """Whether a row is finished: read whole, from the file that is there now.
 
-        What could be read only in part is tried again. A file that is gone changes nothing.
+        What could be read only in part is tried again, and so is a part that is damaged. A file
+        that is gone changes nothing.
         """
         if not self._part(row).is_file():
             return False
-        if row.stamp is None:
-            return True
-        record = Record(**Features.load(self._part(row)).meta)
-        return not record.problems and row.stamp == record.stamp
+        try:
+            record = Record(**Features.load(self._part(row)).meta)
+        except InputError:
+            return False
+        return row.stamp is None or (not record.problems and row.stamp == record.stamp)
 
     def commit(
         self,
@@ -85,14 +88,25 @@ class FinishedVideos:
             record: how it was read.
         """
         if tokens:
-            with atomic(self.path / TOKENS / f"{row.video.stem}-{row.key}.safetensors") as part:
+            with atomic(self._tokens(row)) as part:
                 part.write_bytes(save(dict(tokens), {"video": display(row.video)}))
         save_thumbs(self._part(row).with_suffix(".npz"), thumbs)
         Features(rows_to_table(windows, self.dim), asdict(record)).save(self._part(row))
 
     def discard(self, row: Row) -> None:
-        """Forget what an earlier file gave that is another now, and cannot be read."""
-        self._part(row).unlink(missing_ok=True)
+        """Forget what an earlier file gave that is another now, and cannot be read.
+
+        Raises:
+            InputError: its files cannot be removed.
+        """
+        part = self._part(row)
+        for path in (part, part.with_suffix(".npz"), self._tokens(row)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"cannot remove {path}: {error.strerror}; remove {path.parent}"
+                ) from None
 
     def merge(self, manifest: Manifest) -> tuple[Features, dict[str, Record], list[WindowThumb]]:
         """All parts in the order of the rows, with the columns of the manifest.
@@ -119,6 +133,9 @@ class FinishedVideos:
 
     def _part(self, row: Row) -> Path:
         return self.path / PARTS / f"{row.key}.parquet"
+
+    def _tokens(self, row: Row) -> Path:
+        return self.path / TOKENS / f"{row.video.stem}-{row.key}.safetensors"
 
 
 def _named(table: pa.Table, row: Row) -> pa.Table:

@@ -153,7 +153,8 @@ def curves_svg(
         finite = np.isfinite(values)
         x, y = _thinned(steps[finite], values[finite])
         marker = "o" if len(x) <= _FEW_POINTS else ""
-        style: Any = {"color": _PALETTE[number], "linestyle": _DASHES[number], "markersize": 3.5}
+        colour, dashes = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
+        style: Any = {"color": colour, "linestyle": dashes, "markersize": 3.5}
         axes.plot(x, y, linewidth=1.4, marker=marker, markeredgewidth=0, label=label, **style)
     if logarithmic:
         axes.set_yscale("log")
@@ -218,14 +219,17 @@ def _svg(figure: Figure, name: str) -> str:
 
 def _for_a_page(text: str, name: str) -> str:
     """A whole SVG file as an element of a page, which sizes it; ids become its own."""
-    ElementTree.register_namespace("", _SVG)  # or every tag would get a prefix
     root = ElementTree.fromstring(text)
     for key in ("width", "height"):
         root.attrib.pop(key)
     metadata = root.find(f"{{{_SVG}}}metadata")
     if metadata is not None:
         root.remove(metadata)
+    # The name of the namespace once, by hand: without it every tag would get a prefix, and to
+    # register it with ElementTree would change what the whole process writes.
+    root.set("xmlns", _SVG)
     for element in root.iter():
+        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
         for key, value in element.attrib.items():
             if key == "id":
                 element.set(key, f"{name}-{value}")

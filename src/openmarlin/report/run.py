@@ -75,7 +75,7 @@ class About:
 
 
 _MACHINE = (
-    Plot("Learning rate", {"lr": "lr"}, "Of every player."),
+    Plot("Learning rate", {"lr": "lr"}, "Of all networks that learn."),
     Plot("Speed", {"clips_per_s": "clips/s"}, "Of training alone: no validation, no saving."),
     Plot(
         "Waiting for data",
