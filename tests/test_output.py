@@ -16,7 +16,7 @@ import pytest
 
 import openmarlin
 from openmarlin.errors import InputError
-from openmarlin.output import Failures, OutputFolder, atomic, atomic_folder, file_sha256
+from openmarlin.output import Failures, OutputFolder, atomic, atomic_folder, file_sha256, video_of
 from openmarlin.settings import Settings, read_settings, setting
 
 
@@ -203,9 +203,7 @@ def test_failures_are_a_table_that_can_be_an_input(
     with cake(tmp_path / "out") as folder:
         folder.begin()
         folder.failures.add("a.mp4", "a.mp4: cut\noff")
-        folder.failures.add("b.mp4", "no video")
         folder.failures.add("c.mp4", "no video")
-        folder.failures.discard("b.mp4")
         assert folder.failures.as_dict() == {"a.mp4": "cut off", "c.mp4": "no video"}
     with (tmp_path / "out" / "failures.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -216,6 +214,30 @@ def test_failures_are_a_table_that_can_be_an_input(
     with cake(tmp_path / "out", resume=True) as folder:
         folder.begin()
     assert (tmp_path / "out" / "failures.csv").read_text().splitlines() == ["video,reason"]
+
+
+def test_failures_of_parts_have_their_bounds(tmp_path: Path) -> None:
+    video = str(tmp_path / "a.mp4")
+    failures = Failures(tmp_path / "failures.csv")
+    failures.add(video, "cut off", (1.0, 2.5))
+    failures.add(video, "no face", (None, 0.1))
+    failures.add(video, "dark", (2.5, None))
+    failures.add(tmp_path / "b.mp4", "no video")
+    failures.add(video, "cut short", (1.0, 2.5))
+    order = [(tmp_path / "b.mp4", (None, None)), (video, (None, 0.1)), (video, (1.0, 2.5))]
+    failures.sort(order)
+    failures.flush()
+    names = ["b.mp4", "a.mp4 [start to 0.1 s]", "a.mp4 [1.0 s to 2.5 s]", "a.mp4 [2.5 s to end]"]
+    assert list(failures.as_dict()) == [str(tmp_path / name) for name in names]
+    assert [video_of(name) for name in names] == ["b.mp4", "a.mp4", "a.mp4", "a.mp4"]
+    assert video_of("interview [1 to 2].mp4") == "interview [1 to 2].mp4"
+    assert (tmp_path / "failures.csv").read_text().splitlines() == [
+        "video,start_s,end_s,reason",
+        f"{tmp_path / 'b.mp4'},,,no video",
+        f"{video},,0.1,no face",
+        f"{video},1.0,2.5,cut short",
+        f"{video},2.5,,dark",
+    ]
 
 
 def test_a_refused_call_leaves_the_failures_of_the_earlier_run(tmp_path: Path) -> None:

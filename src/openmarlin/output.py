@@ -13,11 +13,12 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -32,6 +33,13 @@ from openmarlin.errors import InputError, option
 from openmarlin.settings import Settings, read_recipe
 
 CONFIG_FILE, ENVIRONMENT_FILE, FAILURES_FILE = "config.yaml", "environment.json", "failures.csv"
+FAILURE_COLUMNS = ("video", "start_s", "end_s", "reason")
+"""Of failures.csv; it has the bounds only where a part of a video failed."""
+
+Part = tuple[float | None, float | None]
+"""Start and end of a part of a video, seconds; None where that is the video's own."""
+
+WHOLE: Part = (None, None)
 _LOCK_FILE = ".lock"
 _FLUSH_S = 5.0
 
@@ -286,8 +294,21 @@ class OutputFolder:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
+def part_name(video: str, part: Part) -> str:
+    """How a part of a video is shown, "a.mp4 [1.0 s to end]"; the video where it is whole."""
+    if part == WHOLE:
+        return video
+    start, end = (None if bound is None else f"{bound} s" for bound in part)
+    return f"{video} [{start or 'start'} to {end or 'end'}]"
+
+
+def video_of(name: str) -> str:
+    """The video of which `part_name` shows a part."""
+    return re.sub(r" \[(start|[0-9.e+-]+ s) to (end|[0-9.e+-]+ s)\]$", "", name)
+
+
 class Failures:
-    """Videos that failed and why, in the order in which they did; failures.csv holds the same.
+    """Videos, or parts of them, that failed and why, in the order in which they did.
 
     The file is written anew every few seconds at most: thousands of failures take no longer each
     than a few do.
@@ -295,26 +316,28 @@ class Failures:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._reasons: dict[str, str] = {}
-        self._written: list[tuple[str, str]] | None = None
+        self._reasons: dict[tuple[str, Part], str] = {}
+        self._written: list[tuple[tuple[str, Part], str]] | None = None
         self._due = 0.0
 
     def __len__(self) -> int:
         return len(self._reasons)
 
-    def add(self, video: str | Path, reason: str) -> None:
-        """List a video; a later reason replaces an earlier one."""
-        self._reasons[str(video)] = " ".join(reason.split()).removeprefix(f"{video}: ")
+    def add(self, video: str | Path, reason: str, part: Part = WHOLE) -> None:
+        """List a video or part; a later reason replaces an earlier one."""
+        self._reasons[str(video), part] = " ".join(reason.split()).removeprefix(f"{video}: ")
         if time.monotonic() >= self._due:
             self.flush()
 
-    def discard(self, video: str | Path) -> None:
-        """Take a video off the list: another try went well."""
-        self._reasons.pop(str(video), None)
+    def sort(self, order: Iterable[tuple[str | Path, Part]]) -> None:
+        """Bring what is listed into the order of the inputs, whichever failed first."""
+        place = {(str(video), part): number for number, (video, part) in enumerate(order)}
+        listed = sorted(self._reasons, key=lambda key: place.get(key, len(place)))
+        self._reasons = {key: self._reasons[key] for key in listed}
 
     def as_dict(self) -> dict[str, str]:
-        """{video: reason}, videos as they were named."""
-        return dict(self._reasons)
+        """{video: reason}, videos as they were named; of parts see `part_name`."""
+        return {part_name(*key): reason for key, reason in self._reasons.items()}
 
     def flush(self) -> None:
         """Write the file, if anything has changed. Its paths are absolute: it can be an input."""
@@ -326,9 +349,10 @@ class Failures:
             atomic(self.path) as part,
             part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
         ):
-            rows = csv.writer(file)
-            rows.writerow(["video", "reason"])
-            rows.writerows((os.path.abspath(v), reason) for v, reason in reasons)  # noqa: PTH100
+            table = [(os.path.abspath(v), *bounds, why) for (v, bounds), why in reasons]  # noqa: PTH100
+            has_parts = any(bounds != WHOLE for _, bounds in self._reasons)
+            step = 1 if has_parts else 3  # else the first and last column
+            csv.writer(file).writerows(row[::step] for row in (FAILURE_COLUMNS, *table))
         self._written = reasons
 
 

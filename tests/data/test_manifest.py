@@ -13,6 +13,7 @@ from media import numbered, write_video
 
 from openmarlin.data.manifest import Manifest, Row, natural_key, read_manifest
 from openmarlin.errors import InputError, VideoError
+from openmarlin.output import Failures
 from openmarlin.video.reader import VideoReader
 
 
@@ -108,6 +109,21 @@ def test_failures_can_be_tried_again(folder: Path) -> None:
     table = folder / "failures.csv"
     table.write_text(f"video,reason\n{folder / '9.mp4'},cut off\n")
     assert read_manifest(table).rows == [Row(folder / "9.mp4")]
+
+
+def test_failures_of_parts_can_be_tried_again(folder: Path) -> None:
+    failures = Failures(folder / "failures.csv")
+    rows = [
+        Row(folder / "9.mp4", 1.1, 2.0),
+        Row(folder / "9.mp4", 0.1 + 0.2),
+        Row(folder / "a.mp4"),
+    ]
+    for row in rows:
+        failures.add(row.video, "cut off", row.part)
+    failures.flush()
+    again = read_manifest(folder / "failures.csv").rows
+    assert again == rows
+    assert [row.key for row in again] == [row.key for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from media import numbered, write_video
 from pandas.testing import assert_frame_equal
 from safetensors.numpy import load_file
 
@@ -223,6 +224,23 @@ def test_killed_at_any_moment_and_resumed(clips: Path, tmp_path: Path) -> None:
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
     whole = extract(source, precision="fp32")
     _assert_same(Features.load(out), whole)
+
+
+def test_parts_that_fail_are_listed_and_tried_again_as_parts(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", numbered(40, 64, 64))
+    table, out = tmp_path / "list.csv", tmp_path / "out"
+    table.write_text("video,start_s,end_s\na.mp4,0,1\na.mp4,5,6\na.mp4,7.5,\n")
+    first = extract(table, out=out, model="tiny", precropped=True)
+    assert list(first.failures) == [f"{video} [5.0 s to 6.0 s]", f"{video} [7.5 s to end]"]
+    assert first.meta["counts"]["videos_done"] == 1
+    again = extract(out / "failures.csv", out=tmp_path / "again", model="tiny", precropped=True)
+    assert again.failures == first.failures
+    listed = [(folder / "failures.csv").read_text() for folder in (out, tmp_path / "again")]
+    assert listed[0] == listed[1]
+    assert [line.split(",")[:3] for line in listed[0].splitlines()[1:]] == [
+        [str(video), "5.0", "6.0"],
+        [str(video), "7.5", ""],
+    ]
 
 
 def test_exit_codes(clips: Path, tmp_path: Path) -> None:

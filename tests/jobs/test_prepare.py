@@ -225,6 +225,19 @@ def test_sound_lies_on_the_clock_of_the_pictures(clips: Path, tmp_path: Path) ->
     assert {silent.sound(number) is None for number in range(len(silent))} == {True}
 
 
+def test_parts_that_fail_are_listed_in_order_with_their_bounds(clips: Path, tmp_path: Path) -> None:
+    clip, table = clips / "signer_thanks.mkv", tmp_path / "list.csv"
+    table.write_text(f"video,start_s,end_s\n{clip},9,\n{clip},0,0.5\n{clip},8,9\n")
+    options = {"workers": 1, "min_frames": 8}
+    result = prepare(table, out=tmp_path / "s", **options)
+    assert list(result.failures) == [f"{clip} [9.0 s to end]", f"{clip} [8.0 s to 9.0 s]"]
+    assert len(result.store) == 1
+    with pytest.raises(InputError, match="none of 2 videos"):
+        prepare(tmp_path / "s" / "failures.csv", out=tmp_path / "t", **options)
+    listed = [(tmp_path / name / "failures.csv").read_text() for name in ("s", "t")]
+    assert listed[0] == listed[1]
+
+
 def test_a_pause_ends_a_track_and_a_short_repeat_does_not(clips: Path, tmp_path: Path) -> None:
     """30 frames, of which the 11th stands for 0.4 s; 2 s of the last one; 15 more."""
     with VideoReader(clips / "signer_thanks.mkv") as reader:

@@ -152,6 +152,14 @@ def test_every_name_is_only_text(tmp_path: Path) -> None:
     assert "49.mp4" not in page.source
 
 
+def test_parts_that_failed_are_parts_of_their_video(tmp_path: Path) -> None:
+    failures = [("a.mp4 [9.0 s to end]", "no frame"), ("a.mp4 [start to 1.5 s]", "no frame")]
+    page = report(tmp_path, [row("a.mp4", 0)], failures=failures)
+    assert "1 video, 1 face" in page.text
+    assert "1 video could be read only in part." in page.text
+    assert "a.mp4 [9.0 s to end] no frame" in page.text
+
+
 def test_no_windows(tmp_path: Path) -> None:
     page = report(tmp_path, [])
     assert "0 videos, 0 faces, 0 windows" in page.text

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from openmarlin.data.tables import Table, read_table
 from openmarlin.errors import InputError, VideoError
+from openmarlin.output import FAILURE_COLUMNS, Part
 from openmarlin.video.reader import Frame
 
 VIDEO_SUFFIXES = frozenset(
@@ -65,6 +66,11 @@ class Row:
         if self.start_s is not None or self.end_s is not None:
             text += f"\0{self.start_s}\0{self.end_s}"
         return key_of(text)
+
+    @property
+    def part(self) -> Part:
+        """Its bounds."""
+        return self.start_s, self.end_s
 
     @property
     def stamp(self) -> list[int] | None:
@@ -288,7 +294,7 @@ def _table_rows(table: Table) -> list[Row]:
         )
     named = {name: by_name.get(name, "") for name in (*_PART_COLUMNS, "split", "group")}
     dropped = {video, *named.values()}
-    if set(by_name) == {"video", "reason"}:  # a failures.csv of ours: what failed is tried again
+    if {"video", "reason"} <= set(by_name) <= set(FAILURE_COLUMNS):  # what failed is tried again
         dropped |= set(table.columns)
     labels = [name for name in table.columns if name not in dropped]
     rows = []

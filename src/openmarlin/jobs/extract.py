@@ -52,7 +52,8 @@ class Extraction(Features):
 
     Attributes:
         thumbs: crops of some windows.
-        failures: {video: reason} of what could not be read, or only in part.
+        failures: {video: reason} of what could not be read, or only in part. Parts of a video are
+            named as "a.mp4 [1.0 s to 2.0 s]".
         out: the folder or file that was written, if any.
     """
 
@@ -107,7 +108,8 @@ def extract(
         for row in manifest.rows:  # of earlier sittings, too
             if row.key in records and records[row.key].problems:
                 told = "; ".join(records[row.key].problems)
-                failures.add(row.video, f"partly read: {told}")
+                failures.add(row.video, f"partly read: {told}", row.part)
+        failures.sort((row.video, row.part) for row in manifest.rows)
         meta = _meta(s, engine, manifest, features, records, len(failures), throughput)
         result = Extraction(features.table, meta, thumbs, failures.as_dict(), s.out)
         if s.out is not None:
@@ -260,7 +262,7 @@ def _close(
     """A video was read to its end, and all its clips are encoded: keep it, or list why not."""
     if end.error is not None:
         finished.discard(row)
-        failures.add(row.video, end.error)
+        failures.add(row.video, end.error, row.part)
         return
     record = Record(end.seconds, end.problems, end.notes, end.stamp)
     finished.commit(row, video.windows, video.thumbs.thumbs, video.tokens, record)

@@ -43,7 +43,8 @@ class Preparation:
     Attributes:
         store: open, to read from.
         videos: how many there were.
-        failures: {video: reason} of those that gave nothing, or could be read only in part.
+        failures: {video: reason} of those that gave nothing, or could be read only in part. Parts
+            of a video are named as "a.mp4 [1.0 s to 2.0 s]".
         throughput: of this sitting: video_s, wall_s, times_real_time.
         read_ms: time to read a random clip of 16 frames and its cells, in one process.
     """
@@ -97,7 +98,7 @@ def prepare(
         info = {name: value for name, value in s.recipe().items() if name in _IN_STORE}
         with StoreWriter(folder, size=s.size + 2 * s.margin, settings=info) as writer:
             speed = _make_tracks(s, sources, writer, folder.failures, workers, progress=progress)
-            _in_order(folder.failures, sources)
+            folder.failures.sort((source.row.video, source.row.part) for source in sources)
             if not writer.n_tracks:
                 (s.out / INDEX_FILE).unlink(missing_ok=True)  # of tracks that do not count any more
                 raise InputError(
@@ -196,16 +197,7 @@ def _take(
 
 def _list(source: Source, reason: str, failures: Failures) -> None:
     if reason:
-        failures.add(source.row.video, reason)
-
-
-def _in_order(failures: Failures, sources: Sequence[Source]) -> None:
-    """The order of the inputs, whichever process was first."""
-    reasons = failures.as_dict()
-    for video in dict.fromkeys(str(source.row.video) for source in sources):
-        if video in reasons:
-            failures.discard(video)
-            failures.add(video, reasons[video])
+        failures.add(source.row.video, reason, source.row.part)
 
 
 def _columns(manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from openmarlin.data.thumbs import WindowThumb
+from openmarlin.output import video_of
 from openmarlin.report.plots import face_colours
 from openmarlin.report.strips import Strip, make_strip, spread
 from openmarlin.report.timeline import Axis, Layout, Span, clock, lay_out, make_axis
@@ -105,7 +106,7 @@ def survey(
         crops.setdefault((thumb.video, thumb.face), []).append(thumb)
     shown = _choose(videos, {video for video, _ in crops})
     _add_details(shown, columns, crops)
-    failed = {video for video, _ in failures}
+    failed = {video_of(name) for name, _ in failures}
     partial = failed & {video.path for video in videos}
     real = int(columns["n_real"][columns["face"] >= 0].sum())
     return Overview(
