@@ -63,10 +63,12 @@ def test_map_is_an_svg_that_follows_the_page() -> None:
     assert "component 2 (0.4 % of variance)" in words
 
 
-def test_map_is_the_same_every_time_and_changes_no_settings() -> None:
+def test_map_is_the_same_every_time_and_changes_nothing_of_the_process() -> None:
+    drawing = ElementTree.fromstring(f'<svg xmlns="{SVG[1:-1]}"/>')
     before = dict(mpl.rcParams)
     assert make_map(30, 3) == make_map(30, 3)
     assert dict(mpl.rcParams) == before
+    assert ElementTree.tostring(drawing).startswith(b"<ns0:svg")  # no prefix was registered
 
 
 def test_maps_of_many_windows_stay_small() -> None:

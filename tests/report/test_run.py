@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.pretraining.task import Reconstruction
 from openmarlin.report.plots import curves_svg
 from openmarlin.report.pretrain import about, draw_reconstructions
-from openmarlin.report.run import MAX_STEPS, About, write_run_report
+from openmarlin.report.run import MAX_STEPS, About, Plot, write_run_report
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.task import Monitor, Progress
 
@@ -228,6 +229,23 @@ def test_curves_stay_small_and_keep_their_course() -> None:
     assert len(svg) < 100_000
     words = [text.text or "" for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     assert {"a", "b", "step"} <= set(words)
+
+
+def test_metrics_of_any_name_and_number(tmp_path: Path) -> None:
+    """A task of another kind: six losses in one plot, names that are no ids and share a title."""
+    names = [f"part_{i}" for i in range(6)]
+    odd = {"f1 (macro)": 0.5, "eval_loss": 0.25, "val_eval_loss": 0.125, "speed": 3.0}
+    rows = [{"step": s, **dict.fromkeys(names, 0.1 * s), **odd, "clips_per_s": 2} for s in (1, 2)]
+    parts = Plot("Parts", {name: name for name in names})
+    task = About("finetune", PretrainSettings, Monitor("val_auc", "max"), [parts])
+    page = read(write_run_report(make_run(tmp_path / "r", rows=rows, pictures=()), task))
+    assert all(title in page.text for title in ("Parts", "F1 (macro)", "Eval loss"))
+    assert len(page.all("svg")) == 5
+    ids = [str(attrs["id"]) for _, attrs in page.tags if attrs.get("id")]
+    assert len(ids) == len(set(ids))
+    assert not [name for name in ids if " " in name]
+    assert set(re.findall(r"url\(#([^)]*)\)", page.source)) <= set(ids)
+    assert "0.02340" not in page.text  # a metric that is not this task's
 
 
 def test_a_real_run_ends_with_its_report(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree
+from xml.dom import minidom
 
 import matplotlib as mpl
 import numpy as np
@@ -30,7 +30,6 @@ _PALETTE = (
 )  # fmt: skip
 DISTINCT = len(_PALETTE)
 _MARKERS = "os^Dv"
-_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _INK = "#010203"  # stand-in for the colour of text
 _POSITIVE, _NEGATIVE = "#3b82c4", "#e07b39"
 _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
@@ -153,8 +152,8 @@ def curves_svg(
         finite = np.isfinite(values)
         x, y = _thinned(steps[finite], values[finite])
         marker = "o" if len(x) <= _FEW_POINTS else ""
-        colour, dashes = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
-        style: Any = {"color": colour, "linestyle": dashes, "markersize": 3.5}
+        colour, dash = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
+        style: Any = {"color": colour, "linestyle": dash, "markersize": 3.5}
         axes.plot(x, y, linewidth=1.4, marker=marker, markeredgewidth=0, label=label, **style)
     if logarithmic:
         axes.set_yscale("log")
@@ -219,23 +218,20 @@ def _svg(figure: Figure, name: str) -> str:
 
 def _for_a_page(text: str, name: str) -> str:
     """A whole SVG file as an element of a page, which sizes it; ids become its own."""
-    root = ElementTree.fromstring(text)
-    for key in ("width", "height"):
-        root.attrib.pop(key)
-    metadata = root.find(f"{{{_SVG}}}metadata")
-    if metadata is not None:
-        root.remove(metadata)
-    # The name of the namespace once, by hand: without it every tag would get a prefix, and to
-    # register it with ElementTree would change what the whole process writes.
-    root.set("xmlns", _SVG)
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
-        for key, value in element.attrib.items():
+    # minidom keeps prefixes as they are; ElementTree would have them registered process-wide.
+    root: Any = minidom.parseString(text).documentElement
+    for key in ("width", "height", "xmlns:xlink"):
+        root.removeAttribute(key)
+    for metadata in root.getElementsByTagName("metadata"):
+        metadata.parentNode.removeChild(metadata)
+    for element in [root, *root.getElementsByTagName("*")]:
+        for key, value in element.attributes.items():
             if key == "id":
-                element.set(key, f"{name}-{value}")
-            else:
-                element.set(key, value.replace("url(#", f"url(#{name}-"))
-        link = element.attrib.pop(f"{{{_XLINK}}}href", "")
-        if link:
-            element.set("href", f"#{name}-{link[1:]}" if link.startswith("#") else link)
-    return ElementTree.tostring(root, encoding="unicode")
+                element.setAttribute(key, f"{name}-{value}")
+            elif key == "xlink:href":
+                element.removeAttribute(key)
+                link = f"#{name}-{value[1:]}" if value.startswith("#") else value
+                element.setAttribute("href", link)
+            elif "url(#" in value:
+                element.setAttribute(key, value.replace("url(#", f"url(#{name}-"))
+    return str(root.toxml())

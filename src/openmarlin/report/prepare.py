@@ -22,9 +22,7 @@ class SheetClip:
     title: str
 
 
-def contact_sheet(
-    path: Path, clips: Sequence[SheetClip], *, title: str, margin: int = 0, columns: int = 6
-) -> None:
+def contact_sheet(path: Path, clips: Sequence[SheetClip], *, title: str, margin: int = 0) -> None:
     """Crops beside their regions, a tile a clip.
 
     Args:
@@ -32,9 +30,9 @@ def contact_sheet(
         clips: what to show; all of one size.
         title: the line on top.
         margin: pixels around the MARLIN framing, which is marked.
-        columns: tiles a row.
     """
     side, gap, label = 160, 14, 22
+    columns = min(max(len(clips), 3), 6)  # three are as wide as the legend
     rows = -(-len(clips) // columns)
     width, top, bottom = columns * (2 * side + gap) + gap, 52, 46
     sheet = Sheet(width, top + rows * (side + label + gap // 2) + bottom)

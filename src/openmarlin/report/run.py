@@ -141,7 +141,8 @@ def _summary(run: Path, rows: Rows, newest: Checkpoint | None, monitor: Monitor)
 
 def _title(name: str) -> str:
     """A metric as people read it: val_rec -> Validation rec."""
-    return name.replace("_", " ").replace("val ", "validation ").capitalize()
+    text = f"validation {name[4:]}" if name.startswith("val_") else name
+    return text.replace("_", " ").capitalize()
 
 
 def _plots(rows: Rows, plots: Sequence[Plot]) -> list[dict[str, Any]]:
@@ -153,14 +154,14 @@ def _plots(rows: Rows, plots: Sequence[Plot]) -> list[dict[str, Any]]:
             label = "validation" if name.startswith("val_") else "training"
             others.setdefault(name.removeprefix("val_"), {})[name] = label
     more = [Plot(_title(name), curves) for name, curves in others.items()]
-    drawn = []
+    drawn: list[dict[str, Any]] = []
     for plot in (*plots, *more, *_MACHINE):
         curves = {label: _curve(rows, n) for n, label in plot.curves.items() if _finite(rows, n)}
         if curves:
             positive = all((values > 0).all() for _, values in curves.values())
             svg = curves_svg(
                 curves,
-                plot.title.lower().replace(" ", "-"),
+                f"plot-{len(drawn)}",  # titles are no ids: metrics may be called anything
                 logarithmic=plot.logarithmic and positive,
                 share=plot.share,
             )
@@ -184,7 +185,7 @@ def _checkpoints(run: Path, checkpoints: Checkpoints, metric: str) -> list[dict[
     rows = [
         {
             "step": checkpoint.step,
-            "metric": f"{checkpoint.metrics[metric]:.5f}" if checkpoint.metrics else "–",
+            "metric": f"{checkpoint.metrics[metric]:.5f}" if metric in checkpoint.metrics else "–",
             "best": best is not None and best.path == checkpoint.path,
             "model": checkpoint.model.relative_to(run),
         }
