@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from safetensors.numpy import load_file
 
 import openmarlin
 from openmarlin.data.features import Features
+from openmarlin.data.manifest import Row
 from openmarlin.errors import InputError
 from openmarlin.jobs.extract import Extraction, announce, extract
 
@@ -186,7 +188,8 @@ def test_python_surface(clips: Path, tmp_path: Path) -> None:
         ({"workers": -1}, "workers=-1"),
         ({"stride": 32}, "stride 32"),
         ({"model": torch.nn.Linear(2, 2)}, "Linear"),
-        ({"speed": 2}, "speed"),
+        ({"rats": 3}, "'rats'.*'rate'"),
+        ({"backend": "openvino", "precision": "int8"}, "precision='int8'"),
     ],
 )
 def test_wrong_requests_are_one_line(clips: Path, options: dict, message: str) -> None:
@@ -261,3 +264,92 @@ def test_exit_codes(clips: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert "no such file" in log
     assert not (tmp_path / "out2").exists()
+
+
+CROPPED = {"model": "tiny", "precropped": True, **FAST}
+
+
+def _video(path: Path, n: int = 20) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    return write_video(path, numbered(n, 64, 64), fps=25)
+
+
+def test_every_name_of_a_file_has_its_own_rows_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = _video(tmp_path / "raw" / "a.mp4")
+    links = [tmp_path / name / "0.mp4" for name in ("train", "val")]
+    for link in links:
+        link.parent.mkdir()
+        link.symlink_to(raw)
+    monkeypatch.chdir(raw.parent)
+    result = extract(["a.mp4", *(link.parent for link in links), raw], **CROPPED)
+    assert result.table.column("video").to_pylist() == ["a.mp4", *map(str, links)]
+
+
+def test_resume_reads_again_what_has_changed(tmp_path: Path) -> None:
+    same, other = _video(tmp_path / "v" / "0.mp4"), _video(tmp_path / "v" / "1.mp4", 60)
+    whole = other.read_bytes()
+    other.write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "out"
+    first = extract(tmp_path / "v", out=out, **CROPPED)
+    assert set(first.failures) == {str(other)}
+    part = out / "parts" / f"{Row(same).key}.parquet"
+    written = part.stat().st_mtime_ns
+    other.write_bytes(whole)
+    second = extract(tmp_path / "v", out=out, resume=True, **CROPPED)
+    assert second.failures == {}
+    assert [Path(v).stem for v in second.table.column("video").to_pylist()] == ["0", "1", "1"]
+    assert part.stat().st_mtime_ns == written
+
+
+def test_a_csv_gives_parts_and_columns(tmp_path: Path) -> None:
+    _video(tmp_path / "a.mp4", 100)
+    _video(tmp_path / "b.mp4", 20)
+    table = tmp_path / "list.csv"
+    table.write_text(
+        "video,start_s,end_s,split,group,smiles\n"
+        "a.mp4,0.5,1.0,train,anna,1\na.mp4,2,,val,anna,0\nb.mp4,,,val,007,3\n"
+    )
+    result = extract(table, out=tmp_path / "out", **CROPPED)
+    given = ("start_s", "split", "group", "smiles")
+    rows = [tuple(row[name] for name in given) for row in result.table.to_pylist()]
+    # 0.5 s lies between two frames of 0.04 s; from 2 s to the end there are two windows.
+    assert rows == [
+        (pytest.approx(0.52), "train", "anna", 1),
+        (pytest.approx(2.0), "val", "anna", 0),
+        (pytest.approx(3.28), "val", "anna", 0),
+        (pytest.approx(0.0), "val", "007", 3),
+    ]
+    assert result.meta["counts"]["faces"] == 3
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert len(re.findall('<article class="video">', report)) == 3
+
+
+def test_failures_can_be_given_as_input(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    out = tmp_path / "out"
+    extract([tmp_path / "bad.mp4", _video(tmp_path / "good.mp4")], out=out, **CROPPED)
+    _video(tmp_path / "bad.mp4")
+    again = extract(out / "failures.csv", **CROPPED)
+    assert again.table.column("video").to_pylist() == [str(tmp_path / "bad.mp4")]
+    assert again.failures == {}
+
+
+def test_a_recipe_of_an_earlier_run_gives_the_same(tmp_path: Path) -> None:
+    video, out = _video(tmp_path / "a.mp4"), tmp_path / "out"
+    first = extract(video, out=out, rate=1, **CROPPED)
+    second = extract(video, config=out / "config.yaml")
+    assert (first.out, second.out) == (out, None)
+    _assert_same(first, second)
+    assert len(extract(video, config=out / "config.yaml", rate=3)) < len(first)
+
+
+def test_a_column_that_the_features_have_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    _video(tmp_path / "a.mp4")
+    (tmp_path / "list.csv").write_text("video,face\na.mp4,1\n")
+    with pytest.raises(InputError, match="'face'"):
+        extract(tmp_path / "list.csv", out=tmp_path / "out", **CROPPED)
+    assert not (tmp_path / "out").exists()

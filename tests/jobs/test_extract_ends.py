@@ -29,7 +29,8 @@ videos = []
 for i in range(12):
     videos.append(out.parent / f"{i}.mkv")
     shutil.copy(clip, videos[-1])
-options = dict(out=out, limit_seconds=1.0, precision="fp32", backend="torch", workers=2)
+options = dict(out=out, precropped=True, limit_seconds=1.0, workers=2)
+options |= dict(precision="fp32", backend="torch")
 
 def fail(*_, **__):
     raise RuntimeError("on purpose")
@@ -45,6 +46,12 @@ def run(**more):
 
 PLACES = {
     "reader": ("openmarlin.data.clips.ClipReader._clips = fail\nrun()", 0, ""),
+    "codec": (
+        "openmarlin.data.clips.ClipReader._clips = lambda *_: sys.exit('its thread ends')\nrun()",
+        0,
+        "",
+    ),
+    "start": ("job.EncoderRunner.__init__ = fail\nrun()", 1, "RuntimeError"),
     "encoder": ("job.EncoderRunner.__call__ = fail\nrun()", 1, "RuntimeError"),
     "commit": (
         "extract(videos[0], **options)\n"
@@ -79,7 +86,7 @@ def test_a_failure_ends_the_process(clips: Path, tmp_path: Path, place: str) -> 
     )
     assert run.returncode == code, run.stderr
     assert run.stdout.split() == ([error, "[]"] if error else [])
-    if place == "reader":
+    if place in ("reader", "codec"):
         assert len((tmp_path / "out" / "failures.csv").read_text().splitlines()) == 13
 
 
@@ -87,29 +94,39 @@ _FORK = """
 import os, sys
 from openmarlin.errors import InputError
 from openmarlin.jobs.extract import extract
-extract(sys.argv[1], limit_seconds=0.5, backend=sys.argv[2])
-if os.fork() == 0:
+
+
+def use(who):
     try:
-        extract(sys.argv[1], limit_seconds=0.5, backend=sys.argv[2])
+        print(who, len(extract(sys.argv[1], precropped=True, backend=sys.argv[2])), flush=True)
     except InputError as error:
-        print(error, flush=True)
-    os._exit(0)
-os.wait()
+        print(who, error, flush=True)
+
+for _ in range(2):
+    if os.fork() == 0:
+        use("child")
+        os._exit(0)
+    os.wait()
+    use("parent")
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_a_forked_process_is_told_what_to_do(clips: Path, backend: str) -> None:
+def test_a_process_forked_after_use_is_told_what_to_do(tmp_path: Path, backend: str) -> None:
+    """One forked before works, and so does the parent after either."""
+    video = write_video(tmp_path / "a.mp4", numbered(20, 64, 64))
     run = subprocess.run(
-        [sys.executable, "-c", _FORK, clips / "signer_yes.mkv", backend],
+        [sys.executable, "-c", _FORK, video, backend],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    assert "spawn" in run.stdout
-    assert len(run.stdout.splitlines()) == 1
+    before, used, after, again = run.stdout.splitlines()
+    assert (before, used, again) == ("child 1", "parent 1", "parent 1")
+    assert after.startswith("child ")
+    assert "spawn" in after
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no way to hold a process")

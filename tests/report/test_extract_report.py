@@ -11,10 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 from pages import Page, read
 
-from openmarlin.data.features import Features, WindowRow, rows_to_table
+from openmarlin.data.features import Features, WindowRow, add_columns, rows_to_table
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.errors import InputError
 from openmarlin.report.extract import write_report
@@ -287,3 +288,26 @@ def test_report_is_the_same_every_time(tmp_path: Path) -> None:
 def test_templates_are_in_the_package() -> None:
     folder = resources.files("openmarlin.report") / "templates"
     assert (folder / "extract.html").is_file()
+
+
+def test_parts_of_one_video_are_shown_as_videos(tmp_path: Path) -> None:
+    """Each counts its faces and windows from 0."""
+    rows = [row("a.mp4", window) for window in (0, 1, 0, 0)]
+    bounds = {"part_start_s": [0.5, 0.5, 20, math.nan], "part_end_s": [2.5, 2.5, math.nan, 0.25]}
+    columns = {name: pa.array(values, pa.float64()) for name, values in bounds.items()}
+    features = Features(add_columns(rows_to_table(rows, DIM), columns), META)
+    thumbs = [thumb("a.mp4, from 20 s", 0), thumb("a.mp4, 0.5 to 2.5 s", 1)]
+    page = read(write_report(tmp_path / "report.html", features, thumbs, [("a.mp4", "cut")]))
+    assert "3 videos, 3 faces, 4 windows" in page.text
+    html = (tmp_path / "report.html").read_text()
+    videos = html.split('<article class="video">')[1:]
+    assert [re.findall("<h3[^>]*>([^<]*)", video)[0] for video in videos] == [
+        *("a.mp4, 0.5 to 2.5 s", "a.mp4, from 20 s", "a.mp4, to 0.25 s")
+    ]
+    assert [video.count('<div class="strip">') for video in videos] == [1, 1, 0]
+
+
+def test_labels_that_are_called_as_bounds(tmp_path: Path) -> None:
+    columns = {"part_start_s": pa.array(["early"])}
+    features = Features(add_columns(rows_to_table([row("a.mp4", 0)], DIM), columns), META)
+    assert "1 video, 1 face" in read(write_report(tmp_path / "report.html", features)).text

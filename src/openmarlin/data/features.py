@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from openmarlin.data import formats
-from openmarlin.data.manifest import display
+from openmarlin.data.manifest import bounds, display
 from openmarlin.errors import InputError
 from openmarlin.output import atomic
 
@@ -153,6 +153,24 @@ def check_columns(names: Iterable[str]) -> None:
                 f"the features table has a column '{name}' of its own; rename the one in the table "
                 "of videos"
             )
+
+
+def row_titles(table: pa.Table) -> list[str]:
+    """Of each row the `Row.title`: numbers of faces and windows start anew in each."""
+    nothing = np.full(len(table), math.nan)
+    times = [
+        table.column(name).to_numpy()
+        if name in table.column_names and _is_number(table.schema.field(name).type)
+        else nothing
+        for name in ("part_start_s", "part_end_s")
+    ]
+    videos = table.column("video").to_pylist()
+    return [video + bounds(*part) for video, *part in zip(videos, *times, strict=True)]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    """Labels may be called anything."""
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,11 @@ class Row:
         return self.start_s, self.end_s
 
     @property
+    def title(self) -> str:
+        """The video as text and, where it is a part, which: faces are counted within that."""
+        return display(self.video) + bounds(*self.part)
+
+    @property
     def stamp(self) -> list[int] | None:
         """Size and modification time of the file: results of another file are stale.
 
@@ -151,6 +156,17 @@ def key_of(name: str) -> str:
 def display(path: Path | str) -> str:
     """A path as text; bytes that are not valid Unicode are spelt out as `\\udcXX`."""
     return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def bounds(start_s: float | None, end_s: float | None) -> str:
+    """Which part of a video, to stand behind its name; nothing for all of it. NaN is as None."""
+    start, end = (
+        "" if time_s is None or math.isnan(time_s) else f"{time_s:.10g}"
+        for time_s in (start_s, end_s)
+    )
+    if not start:
+        return f", to {end} s" if end else ""
+    return f", {start} to {end} s" if end else f", from {start} s"
 
 
 def natural_key(path: Path | str) -> list[tuple[int, int | str]]:

@@ -126,7 +126,7 @@ class FinishedVideos:
         thumbs = []
         for row in rows[:: max(1, len(rows) // _SHOWN_VIDEOS)]:
             for thumb in load_thumbs(self._part(row).with_suffix(".npz")):
-                thumb.video = display(row.video)
+                thumb.video = row.title
                 thumbs.append(thumb)
         by_row = {row.key: record for row, record in zip(rows, records, strict=True)}
         return Features(add_columns(table, columns)), by_row, thumbs

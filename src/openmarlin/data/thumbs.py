@@ -23,6 +23,7 @@ class WindowThumb:
     """Crops of one face in one window.
 
     Attributes:
+        video: its path; in a report with the part (`Row.title`).
         images: uint8 RGB (k, 112, 112, 3), spread over the window.
         points: mesh (k, P, 2) in thumb pixels, NaN in frames without one; None for no mesh at all.
     """

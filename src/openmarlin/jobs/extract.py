@@ -22,7 +22,14 @@ from rich.markup import escape
 
 from openmarlin.console import console, job_progress
 from openmarlin.data.clips import FaceClip, Sampling
-from openmarlin.data.features import META_FILE, TABLE_FILE, Features, WindowRow, check_columns
+from openmarlin.data.features import (
+    META_FILE,
+    TABLE_FILE,
+    Features,
+    WindowRow,
+    check_columns,
+    row_titles,
+)
 from openmarlin.data.feed import VideoEnd, VideoFeed
 from openmarlin.data.formats import SUFFIXES
 from openmarlin.data.manifest import Manifest, Row, read_manifest
@@ -300,9 +307,8 @@ def _meta(
 ) -> dict[str, Any]:
     """What meta.json holds (docs/features.md)."""
     ok = np.asarray(features.table.column("ok").to_numpy())
-    faces = set(
-        zip(*(features.table.column(n).to_pylist() for n in ("video", "face")), strict=True)
-    )
+    face_column = features.table.column("face").to_numpy().tolist()
+    faces = set(zip(row_titles(features.table), face_column, strict=True))
     config = engine.config
     notes = {str(row.video): records[row.key].notes for row in manifest.rows if row.key in records}
     return {

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from openmarlin.data.features import row_titles
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.output import video_of
 from openmarlin.report.plots import face_colours
@@ -60,8 +61,9 @@ class FaceView:
 
 @dataclass(slots=True)
 class VideoView:
-    """One video: its faces, and the windows in which nobody is seen."""
+    """One video, or part of one: its faces, and the windows in which nobody is seen."""
 
+    title: str
     path: str
     name: str
     rows: Rows
@@ -97,7 +99,9 @@ def survey(
         for name in table.column_names
         if name not in ("video", "embedding")
     }
-    videos = _videos([str(path) for path in table.column("video").to_pylist()], columns)
+    videos = _videos(
+        [str(path) for path in table.column("video").to_pylist()], row_titles(table), columns
+    )
     faces = [face for video in videos for face in video.faces]
     for face, colour in zip(faces, face_colours(len(faces)), strict=True):
         face.colour = colour
@@ -124,17 +128,19 @@ def survey(
     )
 
 
-def _videos(paths: list[str], columns: Columns) -> list[VideoView]:
+def _videos(paths: list[str], titles: list[str], columns: Columns) -> list[VideoView]:
     """The videos in table order with their faces, rows in the order of time."""
     rows_of: dict[str, list[int]] = {}
-    for row, path in enumerate(paths):
-        rows_of.setdefault(path, []).append(row)
-    names = _names(list(rows_of))
+    for row, title in enumerate(titles):
+        rows_of.setdefault(title, []).append(row)
+    names = _names(list(dict.fromkeys(paths)))
     videos, number = [], 0
-    for path, rows in rows_of.items():
+    for title, rows in rows_of.items():
+        path = paths[rows[0]]
+        part = title.removeprefix(path)
         order = np.array(rows)
         order = order[np.argsort(columns["start_s"][order], kind="stable")]
-        video = VideoView(path, names[path], order)
+        video = VideoView(title, path, names[path] + part, order)
         ids = columns["face"][order]
         for face in [int(i) for i in np.unique(ids) if i >= 0]:
             number += 1
@@ -144,7 +150,7 @@ def _videos(paths: list[str], columns: Columns) -> list[VideoView]:
         for view in video.faces:
             view.name = f"{video.name}, face {view.face}" if len(video.faces) > 1 else video.name
             suffix = f", {view.face}" if len(video.faces) > 1 else ""
-            view.short = _shorten(video.name) + suffix
+            view.short = _shorten(names[path]) + part + suffix
         video.n_empty = int((ids < 0).sum())
         videos.append(video)
     return videos
@@ -169,7 +175,7 @@ def _choose(videos: list[VideoView], pictured: set[str]) -> list[VideoView]:
     """All videos, or an even sample; of many, those of which there are crops."""
     if len(videos) <= MAX_VIDEOS:
         return videos
-    candidates = [video for video in videos if video.path in pictured] or videos
+    candidates = [video for video in videos if video.title in pictured] or videos
     return [candidates[i] for i in spread(len(candidates), MAX_VIDEOS)]
 
 
@@ -182,7 +188,7 @@ def _add_details(
     quota = max(1, min(MAX_STRIPS_A_FACE, MAX_STRIPS // max(len(faces), 1)))
     chosen: dict[int, list[WindowThumb]] = {}
     for video, face in faces:
-        mine = crops.get((video.path, face.face), [])
+        mine = crops.get((video.title, face.face), [])
         chosen[face.number] = [mine[i] for i in spread(len(mine), quota)]
     n_strips = sum(len(thumbs) for thumbs in chosen.values())
     room = max(1, min(MAX_CROPS_A_STRIP, MAX_CROPS // max(n_strips, 1)))
