@@ -34,7 +34,7 @@ from openmarlin.jobs.settings import (
     ReconstructSettings,
 )
 from openmarlin.pretraining.settings import PretrainSettings
-from openmarlin.settings import Settings, group, kind
+from openmarlin.settings import Settings, group, kind, takes_names
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -55,6 +55,7 @@ class Verb:
         summary: the first line of its help.
         inputs: what it reads, as the help names it.
         several: it takes any number of inputs.
+        names: of its inputs, one each, where it does not take any number.
         memory: the function of `native` that tells glibc what suits the work.
     """
 
@@ -62,7 +63,13 @@ class Verb:
     summary: str
     inputs: str
     several: bool = False
+    names: tuple[str, ...] = ("INPUT",)
     memory: str = ""
+
+    @property
+    def usage(self) -> str:
+        """The inputs as the usage line shows them."""
+        return "INPUT..." if self.several else " ".join(self.names)
 
 
 VERBS = {
@@ -126,7 +133,9 @@ def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str
     """Call the verb's Python twin, say what came of it, and end with the exit code."""
     verb, job = VERBS[name], import_module(f"openmarlin.jobs.{name}")
     inputs, changes = _split(words)
-    changes |= {key: value for key, value in options.items() if value is not None}
+    for key, value in options.items():
+        if value is not None and value != []:
+            changes[key] = ",".join(value) if isinstance(value, list) else value
     if verb.memory:
         getattr(import_module("openmarlin.native"), verb.memory)()
     with _interruptible():
@@ -137,12 +146,14 @@ def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str
 
 
 def _inputs(name: str, inputs: list[str]) -> tuple[Any, ...]:
-    if VERBS[name].several:
+    verb = VERBS[name]
+    if verb.several:
         return (inputs,)
-    if not inputs and "data" not in VERBS[name].settings.model_fields:
-        raise InputError(f"{name} has nothing to read: name {VERBS[name].inputs.lower()}")
-    if len(inputs) > 1:
-        raise InputError(f"{name} reads one input, not {len(inputs)}: {', '.join(inputs)}")
+    if not inputs and "data" not in verb.settings.model_fields:
+        raise InputError(f"{name} has nothing to read: name {verb.inputs.lower()}")
+    if len(inputs) > len(verb.names) or (inputs and len(inputs) < len(verb.names)):
+        takes = "one input" if len(verb.names) == 1 else f"{verb.usage} ({verb.inputs.lower()})"
+        raise InputError(f"{name} reads {takes}, not {len(inputs)}: {', '.join(inputs)}")
     return tuple(inputs)
 
 
@@ -166,7 +177,7 @@ def _command(name: str, verb: Verb) -> Callable[..., None]:
         _run(name, words or [], config, options)
 
     words = typer.Argument(
-        metavar="INPUT",
+        metavar=verb.usage.removesuffix("..."),
         help=f"{verb.inputs} Any option may also be written as KEY=VALUE.",
         show_default=False,
     )
@@ -193,6 +204,9 @@ def _option(name: str, field: FieldInfo) -> Parameter:
     if field.annotation is bool:
         return _parameter(name, Annotated[bool | None, typer.Option(flag, metavar="", **settings)])
     metavar = _metavar(field)
+    if takes_names(field):  # repeated, or separated by commas
+        kinds = Annotated[list[str] | None, typer.Option(flag, metavar=metavar, **settings)]
+        return _parameter(name, kinds)
     return _parameter(name, Annotated[str | None, typer.Option(flag, metavar=metavar, **settings)])
 
 

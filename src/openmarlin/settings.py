@@ -191,6 +191,11 @@ def kind(field: FieldInfo) -> str:
     return _kind(field.annotation, field.metadata)
 
 
+def takes_names(field: FieldInfo) -> bool:
+    """Whether a setting takes any number of names."""
+    return any(_is_names(_bare(choice)) for choice in _types(field.annotation))
+
+
 def group(field: FieldInfo) -> str:
     """The heading under which a setting is shown."""
     return str(_role(field, "group", ""))
@@ -217,6 +222,10 @@ def _bare(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
+def _is_names(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis
+
+
 def _is_table(field: FieldInfo) -> bool:
     return any(get_origin(_bare(choice)) is dict for choice in _types(field.annotation))
 
@@ -240,7 +249,7 @@ def _words(choice: Any, bounds: list[Any]) -> list[str]:
     origin, arguments = get_origin(choice), get_args(choice)
     if origin is Literal:
         return [str(argument) for argument in arguments]
-    if origin is tuple and arguments[-1] is Ellipsis:
+    if _is_names(choice):
         return ["names separated by commas"]
     if origin is tuple:
         return [f"{len(arguments)} numbers separated by commas"]
