@@ -139,6 +139,16 @@ def test_a_table_of_the_example_clips_can_be_decoded(
             assert next(iter(row.frames(reader))).image.shape[2] == 3
 
 
+def test_a_clip_in_both_parts_is_told(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        lists = tmp_path / "EmoLabel_DataSplit" / f"{split}(single-labeled)"
+        write(lists / "set_1.csv", "video_name,label\n1,1\n")
+    touch(tmp_path, "Clip/original/1.mp4")
+    result = openmarlin.manifest("dfew", tmp_path, out=tmp_path / "labels.csv")
+    assert result.splits == {"train": 1}
+    assert any("1 clips are named again" in note for note in result.notes)
+
+
 def test_a_table_goes_on_as_a_table(celeb_df: Path, tmp_path: Path) -> None:
     """The layout csv moves a table to another folder: paths still name the same files."""
     first, second = tmp_path / "a" / "labels.csv", tmp_path / "b" / "c" / "labels.csv"

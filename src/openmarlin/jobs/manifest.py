@@ -85,7 +85,7 @@ def manifest(
         len(listing.rows) + listing.absent,
         dict(Counter(row.split for row in listing.rows)),
         len({row.group for row in listing.rows if row.group}),
-        [*listing.notes, *_crossing(listing.rows)],
+        [*listing.notes, *_contradictions(listing), *_crossing(listing.rows)],
     )
 
 
@@ -125,6 +125,16 @@ def _write_missing(out: Path, listing: Listing) -> Path | None:
         return None
     rows = [Row(video, labels={"reason": why}) for video, why in listing.missing.items()]
     return write_manifest(path, rows)
+
+
+def _contradictions(listing: Listing) -> list[str]:
+    """The note that the labels of the data set name something twice, and differently."""
+    if not listing.contradictions:
+        return []
+    return [
+        f"{listing.contradictions:,} {listing.noun} are named again with another label or split; "
+        "the first one counts"
+    ]
 
 
 def _crossing(rows: list[Row]) -> list[str]:

@@ -23,7 +23,7 @@ VALUES = [
 ]
 FOLDS = (
     "# folds\nstandard_train_fold=['abc']\nstandard_valid_fold = ['-x_y']\n"
-    "standard_test_fold=['gone']\n"
+    "standard_test_fold=['gone', 'mute']\n"
 )
 FULL, SEGMENTED = "Raw/Videos/Full/Combined", "Raw/Videos/Segmented/Combined"
 TRANSCRIPTS = "Raw/Transcript/Segmented/Combined"
@@ -93,6 +93,7 @@ def test_folds_and_what_is_missing(root: Path) -> None:
         "new": "",
     }
     assert any("1 segments are in none" in note for note in result.notes)
+    assert any("1 videos of the standard folds have no labels" in note for note in result.notes)
     assert result.missing.keys() == {root / FULL / "gone.mp4"}
     assert (len(result.rows), result.absent) == (5, 1)
 

@@ -72,6 +72,8 @@ def test_the_first_of_two_rows_for_one_part_counts(tmp_path: Path) -> None:
     for start_s, label in ((0.0, "x"), (1.0, "y"), (0.0, "z")):
         rows.add(Row(tmp_path / "a.mp4", start_s, 2.0, labels={"label": label}))
     assert [row.labels["label"] for row in rows.rows] == ["x", "y"]
+    rows.add(rows.rows[0])
+    assert (len(rows.rows), rows.absent, rows.contradictions) == (2, 0, 1)
     assert rows.original(tmp_path / "a.mp4") == ""  # no whole video of that name
 
 

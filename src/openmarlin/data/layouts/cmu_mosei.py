@@ -56,7 +56,9 @@ def read(root: Path, options: Mapping[str, Any]) -> Listing:  # noqa: ARG001 - i
         raise InputError(f"{root}: is not the folder of CMU-MOSEI: no {_LABELS} in or below it")
     listing, told = Listing("segments"), Counter[str]()
     splits = _folds(root, listing)
+    unlabelled = set(splits)
     for video, segments in _segments(labels):
+        unlabelled.discard(video)
         files = None if (raw / _FULL / f"{video}.mp4").is_file() else _pieces(raw, video)
         for segment in sorted(segments, key=lambda s: (s.start_s, s.end_s)):
             start_s, end_s = segment.start_s, segment.end_s
@@ -75,6 +77,8 @@ def read(root: Path, options: Mapping[str, Any]) -> Listing:  # noqa: ARG001 - i
             )
             _add(listing, row, segment, files)
     listing.notes += [f"{n:,} segments {what}" for what, n in told.items() if n]
+    if unlabelled:
+        listing.notes.append(f"{len(unlabelled):,} videos of the standard folds have no labels")
     return listing
 
 

@@ -51,6 +51,7 @@ class Listing:
         missing: {path: reason} of videos that are not there.
         absent: how many rows those would be.
         notes: sentences that a user of the rows must know.
+        contradictions: rows that say something else of a part than the first one did.
     """
 
     noun: str = "videos"
@@ -58,6 +59,7 @@ class Listing:
     missing: dict[Path, str] = field(default_factory=dict)
     absent: int = 0
     notes: list[str] = field(default_factory=list)
+    contradictions: int = 0
     _rows: dict[tuple[Path, Part], Row] = field(default_factory=dict)
     _states: dict[Path, str] = field(default_factory=dict)
 
@@ -69,6 +71,8 @@ class Listing:
         elif (row.video, row.part) not in self._rows:
             self._rows[row.video, row.part] = row
             self.rows.append(row)
+        elif self._rows[row.video, row.part] != row:
+            self.contradictions += 1
 
     def lack(self, video: Path, reason: str) -> None:
         """A row whose video is not there."""
@@ -185,7 +189,7 @@ def videos_below(folder: Path) -> list[Path]:
 
 def frames_only(folder: Path, depth: int) -> InputError:
     """The error about a data set that is there as pictures only, a folder of frames a video."""
-    folders = "/".join([str(folder), *["*"] * depth])
+    folders = "/".join([f'"{folder}"', *["*"] * depth])
     return InputError(
         f"{folder}: holds frames as pictures, not videos; make a video beside each folder first: "
         f'for d in {folders}/; do ffmpeg -framerate 25 -pattern_type glob -i "$d*.jpg" '
