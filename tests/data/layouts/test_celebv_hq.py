@@ -141,6 +141,10 @@ def test_damaged_files_are_named(root: Path) -> None:
     write(root / "celebvhq_info.json", content)
     with pytest.raises(InputError, match="abc_0"):
         listing("celebv_hq", root)
+    content["clips"][CLIPS[2]]["attributes"]["emotion"] = {"sep_flag": False, "labels": []}
+    write(root / "celebvhq_info.json", content)
+    with pytest.raises(InputError, match="abc_0"):
+        listing("celebv_hq", root, labels=("emotion",))
     for text in ("{", "[]", '{"clips": {}}'):
         write(root / "celebvhq_info.json", text)
         with pytest.raises(InputError, match=r"celebvhq_info.json"):

@@ -43,3 +43,5 @@ def test_a_folder_without_classes(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4")
     with pytest.raises(InputError, match="one for each class"):
         listing("folder", tmp_path)
+    with pytest.raises(InputError, match="is a file"):
+        listing("folder", tmp_path / "a.mp4")

@@ -31,9 +31,10 @@ def test_every_layout_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "csv"])
 def test_another_folder_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     touch(tmp_path, "readme.md")
-    with pytest.raises(InputError, match=str(tmp_path)) as error:
-        listing(name, tmp_path)
-    assert "\n" not in str(error.value)
+    for root in (tmp_path, tmp_path / "readme.md"):
+        with pytest.raises(InputError, match=str(tmp_path)) as error:
+            listing(name, root)
+        assert "\n" not in str(error.value)
 
 
 def test_an_unknown_layout_is_answered_with_the_nearest() -> None:

@@ -56,7 +56,7 @@ def read(root: Path, options: Mapping[str, Any]) -> Listing:
     for clip, entry in clips.items():
         try:
             labelled = list(_labels(entry["attributes"], kinds, mappings))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(info, f"clip {clip}: {error!r}") from None
         for (start_s, end_s), labels in labelled:
             split = splits.get(clip, "")

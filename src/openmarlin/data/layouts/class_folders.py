@@ -16,6 +16,8 @@ from openmarlin.errors import InputError
 
 def read(root: Path, options: Mapping[str, Any]) -> Listing:  # noqa: ARG001 - it has no settings
     """All videos below the folders of classes; see `Layout.read`."""
+    if not root.is_dir():
+        raise InputError(f"{root}: is a file; name the folder with the folders of classes")
     tops = _folders(root)
     if tops and all(top.name.lower() in SPLIT_NAMES for top in tops):
         classes = [(SPLIT_NAMES[top.name.lower()], f) for top in tops for f in _folders(top)]

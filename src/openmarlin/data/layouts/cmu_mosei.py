@@ -138,7 +138,7 @@ def _segments(path: Path) -> Iterator[tuple[str, list[_Segment]]]:
                     raise ValueError(f"{video} has not 7 values a segment")
                 parts = zip(times, values, strict=True)
                 yield video, [_Segment(start_s, end_s, row) for (start_s, end_s), row in parts]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, AttributeError) as error:
         raise damaged(path, error) from None
 
 
