@@ -87,9 +87,7 @@ def test_windows_count_alike_however_many_faces_they_show() -> None:
 
 def test_a_face_with_two_scores_is_told() -> None:
     with pytest.raises(InputError, match="b: face 1 has two scores in window 7") as caught:
-        video_scores(
-            ["a", "b", "b"], [7, 7, 7], [1, 1, 1], [[0.1], [0.2], [0.3]], over_faces="max"
-        )
+        video_scores(["a", "b", "b"], [7, 7, 7], [1, 1, 1], [[0.1], [0.2], [0.3]], over_faces="max")
     assert "\n" not in str(caught.value)
 
 
@@ -115,7 +113,7 @@ def test_subjects_are_means_of_their_videos(groups: list[int], seed: int) -> Non
         np.testing.assert_allclose(row, seen.mean(axis=0) if len(seen) else [np.nan, np.nan])
 
 
-def test_many_rows_are_quick_and_mixed_ids_keep_their_kind() -> None:
+def test_videos_may_be_numbers() -> None:
     rng = np.random.default_rng(0)
     place = np.unique(rng.integers(0, 200, (50_000, 3)), axis=0)
     ids, got = video_scores(*place.T, rng.random((len(place), 3)), over_faces="max")
