@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from openmarlin.jobs.extract import extract
+    from openmarlin.jobs.manifest import manifest
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
@@ -24,6 +25,7 @@ __all__ = [
     "__version__",
     "extract",
     "load",
+    "manifest",
     "masks",
     "prepare",
     "pretrain",
@@ -34,6 +36,7 @@ _HOMES = {
     "Encoder": "openmarlin.model.encoder",
     "extract": "openmarlin.jobs.extract",
     "load": "openmarlin.model.io",
+    "manifest": "openmarlin.jobs.manifest",
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",

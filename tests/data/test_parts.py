@@ -58,7 +58,7 @@ def test_killed_run_is_resumed_without_redoing_or_duplicating(
     assert not list((tmp_path / "out" / PARTS).glob(".*.part"))
     for row in (rows[2], rows[0]):
         _commit(again, row)
-    features, _, _ = again.merge(Manifest(rows))
+    features, *_ = again.merge(Manifest(rows))
     names = features.table.column("video").to_pylist()
     assert names == [str(row.video) for row in rows for _ in range(2)]
     np.testing.assert_array_equal(features.embeddings[1], np.arange(DIM) + 1)
@@ -73,7 +73,7 @@ def test_done_is_a_name_whatever_folder_it_is_seen_from(
     assert finished.is_done(Row(Path("0.mp4")))
     assert not finished.is_done(Row(Path("sub/0.mp4")))
     assert not finished.is_done(Row(rows[0].video, 0, 1))
-    features, _, _ = finished.merge(Manifest([Row(Path("0.mp4"))]))
+    features, *_ = finished.merge(Manifest([Row(Path("0.mp4"))]))
     assert set(features.table.column("video").to_pylist()) == {"0.mp4"}
 
 

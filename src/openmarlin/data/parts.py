@@ -108,12 +108,14 @@ class FinishedVideos:
                     f"cannot remove {path}: {error.strerror}; remove {path.parent}"
                 ) from None
 
-    def merge(self, manifest: Manifest) -> tuple[Features, dict[str, Record], list[WindowThumb]]:
+    def merge(
+        self, manifest: Manifest
+    ) -> tuple[Features, NDArray[np.int64], dict[str, Record], list[WindowThumb]]:
         """All parts in the order of the rows, with the columns of the manifest.
 
         Returns:
-            The table, how each video was read (by the key of its row), and thumbs of some videos,
-            spread over all.
+            The table, for every window the position of its row, how each video was read (by the key
+            of its row), and thumbs of some videos, spread over all.
         """
         places = [i for i, row in enumerate(manifest.rows) if self._part(row).is_file()]
         rows = [manifest.rows[i] for i in places]
@@ -129,7 +131,7 @@ class FinishedVideos:
                 thumb.video = row.title
                 thumbs.append(thumb)
         by_row = {row.key: record for row, record in zip(rows, records, strict=True)}
-        return Features(add_columns(table, columns)), by_row, thumbs
+        return Features(add_columns(table, columns)), of_row, by_row, thumbs
 
     def _part(self, row: Row) -> Path:
         return self.path / PARTS / f"{row.key}.parquet"

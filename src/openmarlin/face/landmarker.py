@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -259,3 +260,9 @@ def _same(face: Face, other: Face) -> bool:
     common = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
     smaller = min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2]))
     return bool(common >= _SAME_FACE * smaller)
+
+
+@cache
+def shared_landmarker() -> Landmarker:
+    """The fast face nets of this process, loaded once (it takes a second or two)."""
+    return Landmarker(precise=False)

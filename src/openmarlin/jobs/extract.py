@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,34 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from openmarlin.console import console, job_progress
-from openmarlin.data.clips import FaceClip, Sampling
-from openmarlin.data.features import (
-    META_FILE,
-    TABLE_FILE,
-    Features,
-    WindowRow,
-    check_columns,
-    row_titles,
-)
-from openmarlin.data.feed import VideoEnd, VideoFeed
+from openmarlin.console import console
+from openmarlin.data.clips import Sampling
+from openmarlin.data.extraction import Extracted, Extractor
+from openmarlin.data.features import META_FILE, TABLE_FILE, Features, check_columns, row_titles
 from openmarlin.data.formats import SUFFIXES
-from openmarlin.data.manifest import Manifest, Row, read_manifest
-from openmarlin.data.parts import PARTS, TOKENS, FinishedVideos, Record
-from openmarlin.data.thumbs import ThumbKeeper, WindowThumb, make_thumb
+from openmarlin.data.manifest import Manifest, read_manifest
+from openmarlin.data.parts import PARTS, TOKENS
+from openmarlin.data.thumbs import WindowThumb
 from openmarlin.errors import InputError, option
-from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.landmarker import shared_landmarker
 from openmarlin.jobs.settings import ExtractSettings
 from openmarlin.model.io import load, weights_sha256
-from openmarlin.model.runner import EncoderRunner, choose
+from openmarlin.model.runner import EncoderRunner, choose, start_runner
 from openmarlin.model.zoo import caution
 from openmarlin.native import claim_process
 from openmarlin.output import Failures, OutputFolder
 from openmarlin.report.extract import write_report
 from openmarlin.settings import documented, read_settings
-
-MAX_WORKERS = 8
-"""More readers than this outrun any encoder, and each holds seconds of video."""
 
 REPORT_FILE = "report.html"
 _FILES = (TABLE_FILE, META_FILE, REPORT_FILE, PARTS, TOKENS)
@@ -109,16 +95,11 @@ def extract(
         else:
             path = Path(stack.enter_context(TemporaryDirectory(prefix="openmarlin-")))
             failures = Failures(path / "failures.csv")
-        finished = FinishedVideos(path, engine.dim)
-        throughput = _read_and_encode(s, manifest, engine, finished, failures, progress=progress)
-        features, records, thumbs = finished.merge(manifest)
-        for row in manifest.rows:  # of earlier sittings, too
-            if row.key in records and records[row.key].problems:
-                told = "; ".join(records[row.key].problems)
-                failures.add(row.video, f"partly read: {told}", row.part)
-        failures.sort((row.video, row.part) for row in manifest.rows)
-        meta = _meta(s, engine, manifest, features, records, len(failures), throughput)
-        result = Extraction(features.table, meta, thumbs, failures.as_dict(), s.out)
+        extracted = engine.extractor.run(manifest, path, failures, progress=progress)
+        meta = _meta(s, engine, manifest, extracted, len(failures))
+        result = Extraction(
+            extracted.features.table, meta, extracted.thumbs, failures.as_dict(), s.out
+        )
         if s.out is not None:
             result.save(s.out)
         if is_folder:
@@ -154,12 +135,6 @@ def _output(out: Path, s: ExtractSettings, engine: Engine) -> OutputFolder:
     )
 
 
-@cache
-def _landmarker() -> Landmarker:
-    """The face nets, loaded once a process (it takes a second or two)."""
-    return Landmarker(precise=False)
-
-
 class Engine:
     """The model that the settings name, and the face nets beside it.
 
@@ -171,141 +146,45 @@ class Engine:
     def __init__(self, s: ExtractSettings) -> None:
         claim_process()
         module = load(s.model, part="encoder")
-        self.config, self.dim = module.config, module.config.width
-        self.sha256 = weights_sha256(module)
-        self.tokens = s.tokens
-        self.sampling = Sampling(
+        self.config, self.sha256 = module.config, weights_sha256(module)
+        sampling = Sampling(
             s.rate, s.stride, s.tail, s.faces, s.precropped, s.align, s.limit_seconds
         )
-        self.sampling.windows(self.config.frames)  # what does not fit is refused here
+        sampling.windows(self.config.frames)  # what does not fit is refused here
         choose(s.precision, s.backend, next(module.parameters()).device)
-        self.landmarker = None if s.precropped else _landmarker()
-        starter = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        self._runner = starter.submit(EncoderRunner, module, s.precision, s.backend, shared=True)
-        starter.shutdown(wait=False)
+        self._tokens = s.tokens
+        self._runner = start_runner(module, s.precision, s.backend)
+        self.extractor = Extractor(
+            self,
+            self.config,
+            self.config.width,
+            sampling,
+            None if s.precropped else shared_landmarker(),
+            s.batch,
+            s.workers,
+        )
 
     @property
     def runner(self) -> EncoderRunner:
         """Compiling it takes a second, in which the first video is being read already."""
         return self._runner.result()
 
-
-@dataclass(slots=True)
-class OpenVideo:
-    """A video that is being read: its rows, thumbs and tokens so far."""
-
-    windows: list[WindowRow] = field(default_factory=list)
-    thumbs: ThumbKeeper = field(default_factory=ThumbKeeper)
-    tokens: dict[str, NDArray[np.float16]] = field(default_factory=dict)
-
-
-def _read_and_encode(
-    s: ExtractSettings,
-    manifest: Manifest,
-    engine: Engine,
-    finished: FinishedVideos,
-    failures: Failures,
-    *,
-    progress: bool,
-) -> dict[str, float]:
-    """One sitting: reads what is not done yet, encodes in batches that mix videos, commits.
-
-    Returns:
-        Speed of this sitting; what an earlier one did is not counted.
-    """
-    todo = [row for row in manifest.rows if not finished.is_done(row)]
-    videos: defaultdict[str, OpenVideo] = defaultdict(OpenVideo)
-    speed = Speed()
-    feed = VideoFeed(
-        todo,
-        engine.sampling,
-        engine.landmarker,
-        size=engine.config.image_size,
-        frames=engine.config.frames,
-        workers=s.workers or min(os.cpu_count() or 1, MAX_WORKERS),
-        most=s.batch,
-    )
-    with job_progress("videos") as bar, feed:
-        bar.disable = bar.disable or not progress
-        n_rows = len(manifest.rows)
-        task = bar.add_task("extract", total=n_rows, completed=n_rows - len(todo), note="")
-        for items in feed:
-            clips = [(videos[row.key], item) for row, item in items if isinstance(item, FaceClip)]
-            _encode(clips, engine)
-            speed.windows += len(clips)
-            for row, item in items:
-                if isinstance(item, VideoEnd):
-                    _close(row, item, videos.pop(row.key, OpenVideo()), finished, failures)
-                    speed.video_s += item.seconds
-                    bar.update(task, advance=1, note=speed.text())
-    return speed.record()
-
-
-def _encode(clips: Sequence[tuple[OpenVideo, FaceClip]], engine: Engine) -> None:
-    """Every clip becomes a row of its video; those with a face are encoded as one batch."""
-    for video, clip in clips:
-        video.windows.append(clip.row)
-    shown = [(video, clip, clip.pixels) for video, clip in clips if clip.pixels is not None]
-    if not shown:
-        return
-    batch = np.stack([pixels for _, _, pixels in shown])
-    tokens: NDArray[np.float32] | None = None
-    if engine.tokens:
-        embeddings, tokens = engine.runner(batch, tokens=True)
-    else:
-        embeddings = engine.runner(batch)
-    for i, (video, clip, pixels) in enumerate(shown):
-        row = clip.row
-        row.embedding, row.ok = embeddings[i], True
-        if tokens is not None:
-            video.tokens[f"{row.window}-{row.face}"] = tokens[i].astype(np.float16)
-        if video.thumbs.wants_next():
-            video.thumbs.keep(make_thumb(row.video, row.face, row.window, pixels, clip.points))
-
-
-def _close(
-    row: Row, end: VideoEnd, video: OpenVideo, finished: FinishedVideos, failures: Failures
-) -> None:
-    """A video was read to its end, and all its clips are encoded: keep it, or list why not."""
-    if end.error is not None:
-        finished.discard(row)
-        failures.add(row.video, end.error, row.part)
-        return
-    record = Record(end.seconds, end.problems, end.notes, end.stamp)
-    finished.commit(row, video.windows, video.thumbs.thumbs, video.tokens, record)
-
-
-@dataclass(slots=True)
-class Speed:
-    """How much a sitting has done since it began."""
-
-    windows: int = 0
-    video_s: float = 0.0
-    began: float = field(default_factory=time.perf_counter)
-
-    def record(self) -> dict[str, float]:
-        wall_s = time.perf_counter() - self.began
-        return {
-            "windows_per_s": self.windows / wall_s,
-            "video_s": self.video_s,
-            "wall_s": wall_s,
-            "times_real_time": self.video_s / wall_s,
-        }
-
-    def text(self) -> str:
-        return f"{self.windows} windows, {self.record()['times_real_time']:.1f}x real time"
+    def __call__(
+        self, clips: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Features, and tokens if they are wanted."""
+        return self.runner(clips, tokens=True) if self._tokens else (self.runner(clips), None)
 
 
 def _meta(
     s: ExtractSettings,
     engine: Engine,
     manifest: Manifest,
-    features: Features,
-    records: Mapping[str, Record],
+    extracted: Extracted,
     n_failures: int,
-    throughput: dict[str, float],
 ) -> dict[str, Any]:
     """What meta.json holds (docs/features.md)."""
+    features, records = extracted.features, extracted.records
     ok = np.asarray(features.table.column("ok").to_numpy())
     face_column = features.table.column("face").to_numpy().tolist()
     faces = set(zip(row_titles(features.table), face_column, strict=True))
@@ -336,7 +215,7 @@ def _meta(
             "windows": len(features),
             "windows_without_face": int((~ok).sum()),
         },
-        "throughput": throughput,
+        "throughput": extracted.throughput,
         "notes": {video: told for video, told in notes.items() if told},
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, overload
 from weakref import WeakKeyDictionary
 
@@ -95,6 +96,18 @@ class EncoderRunner:
             features = np.empty((0, config.width), np.float32)
             all_tokens = np.empty((0, config.n_tokens, config.width), np.float32)
         return (features, all_tokens) if tokens else features
+
+
+def start_runner(encoder: Encoder, precision: str, backend: str) -> Future[EncoderRunner]:
+    """An `EncoderRunner` for a job with other work on the cores; it is compiled in the background.
+
+    Raises:
+        ModelError: when the result is asked for; see `EncoderRunner`.
+    """
+    starter = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+    runner = starter.submit(EncoderRunner, encoder, precision, backend, shared=True)
+    starter.shutdown(wait=False)
+    return runner
 
 
 def encode(

@@ -1,0 +1,184 @@
+"""A model of a task: an encoder, a head, and what its answers mean. One folder, which may travel.
+
+MODEL/config.json        of the encoder, with a table `task`: see `TaskConfig`
+MODEL/model.safetensors  the encoder
+MODEL/head.safetensors   the head
+MODEL/README.md          the model card
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import save_file
+
+from openmarlin.data.clips import Sampling
+from openmarlin.errors import ModelError
+from openmarlin.model.encoder import Encoder
+from openmarlin.model.io import load, save_folder
+from openmarlin.model.tensor_files import CONFIG, read, read_json
+from openmarlin.output import atomic_folder
+from openmarlin.tasks.heads import Head, make_head
+from openmarlin.tasks.labels import Target, Values
+
+HEAD = "head.safetensors"
+
+
+class TaskConfig(BaseModel):
+    """What the answers of a head mean, and where it comes from: `task` in config.json.
+
+    Attributes:
+        target: see `Target.as_dict`.
+        head: see `Head.config`.
+        sampling: which frames and faces it was trained on: fields of `Sampling`.
+        over_time: how the windows of a video are put together: the mean of their pooled vectors is
+            answered (probes learn from those), or their answers are averaged.
+        over_faces: what becomes of several faces of one video.
+        temperature: logits are divided by it (chosen on validation).
+        thresholds: from which probability on a yes is a yes, one an output (chosen on validation);
+            none for class, ordinal and regression.
+        prior: answer where there is nothing to see: the means over the training labels.
+        trained_on: what it has learnt from: rows, groups, split, labels, recipe.
+        chosen_on: what was chosen on validation, and how well it does there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: dict[str, Any]
+    head: dict[str, Any]
+    sampling: dict[str, Any] = {}
+    over_time: Literal["features", "answers"] = "features"
+    over_faces: Literal["mean", "max"] = "mean"
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] = ()
+    prior: tuple[float, ...] = ()
+    trained_on: dict[str, Any] = {}
+    chosen_on: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """An encoder, a head on it, and what the answers mean."""
+
+    encoder: Encoder
+    head: Head
+    config: TaskConfig
+
+    @property
+    def target(self) -> Target:
+        return Target.of(self.config.target)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(**self.config.sampling)
+
+    @torch.inference_mode()
+    def answer(self, pooled: NDArray[np.float32]) -> Values:
+        """Pooled vectors (n, E) -> calibrated probabilities, or values of a regression, (n, C).
+
+        Rows that are not finite (windows without a face) stay NaN.
+        """
+        answers = np.full((len(pooled), len(self.target.outputs)), np.nan)
+        finite = np.isfinite(pooled).all(axis=1)
+        if finite.any():
+            logits = self.head.answer(torch.from_numpy(pooled[finite])).double().numpy()
+            answers[finite] = as_scores(logits, self.target, self.config.temperature)
+        return answers
+
+    def save(self, path: Path, card: str, *, overwrite: bool = False) -> None:
+        """Write the folder.
+
+        Args:
+            path: of the folder.
+            card: what README.md says, beside the facts of the encoder.
+            overwrite: replace what is there.
+
+        Raises:
+            InputError: the folder is not empty, or cannot be written.
+        """
+        with atomic_folder(path, overwrite=overwrite) as folder:
+            save_folder(self.encoder, folder, overwrite=True)
+            content = {**read_json(folder / CONFIG), "task": self.config.model_dump(mode="json")}
+            (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            tensors = {
+                name: t.detach().cpu().contiguous() for name, t in self.head.state_dict().items()
+            }
+            save_file(tensors, folder / HEAD, metadata={"format": "pt"})
+            (folder / "README.md").write_text(card, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> TaskModel:
+        """A task model in evaluation mode.
+
+        Raises:
+            ModelError: there is none, it has no head, or head and encoder do not fit.
+        """
+        path = Path(path).expanduser()
+        if not (path / CONFIG).is_file():
+            raise ModelError(
+                f"{path}: no model of a task: name the folder `model` of a probe or fine-tuning run"
+            )
+        table = read_json(path / CONFIG).get("task")
+        if table is None or not (path / HEAD).is_file():
+            raise ModelError(
+                f"{path}: an encoder without a head: train one with `openmarlin probe` or "
+                "`openmarlin finetune`"
+            )
+        try:
+            config = TaskConfig.model_validate(table)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ModelError(f"{path / CONFIG}: task.{where}: {first['msg']}") from None
+        encoder = load(path, part="encoder", device=device)
+        return cls(encoder, _load_head(path, config, device), config)
+
+
+def _load_head(path: Path, config: TaskConfig, device: str) -> Head:
+    head = make_head(config.head)
+    try:
+        head.load_state_dict(read(path / HEAD))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path / HEAD} does not fit {path / CONFIG}: {reason}") from None
+    return head.to(device).eval()
+
+
+def as_scores(logits: Values, target: Target, temperature: float = 1.0) -> Values:
+    """Logits (n, C) -> probabilities (n, C); values of a regression stay as they are."""
+    if target.kind == "regression":
+        return logits
+    scaled = torch.from_numpy(logits / temperature)
+    return (scaled.softmax(dim=1) if target.is_one_of else scaled.sigmoid()).numpy()
+
+
+def prior_of(labels: Values, target: Target) -> tuple[float, ...]:
+    """The mean answer to labels (N, K): how often each output applies, or a mean quantity (C,)."""
+    if target.is_one_of:
+        numbers = labels[np.isfinite(labels[:, 0]), 0]
+        return tuple(float((numbers == i).mean()) for i in range(len(target.classes)))
+    return tuple(float(value) for value in np.nanmean(labels, axis=0))
+
+
+def decide(scores: Values, target: Target, thresholds: Sequence[float] = ()) -> Values:
+    """Probabilities (n, C) -> labels (n, K), as `Target.encode` gives them; NaN stays NaN.
+
+    Of an ordinal target the median of its distribution, of a class target the likeliest.
+    """
+    if target.kind == "regression":
+        return scores
+    if target.is_one_of:
+        best = scores.argmax(axis=1)
+        if target.kind == "ordinal":
+            best = (np.cumsum(scores, axis=1) >= 0.5).argmax(axis=1)
+        return np.where(np.isfinite(scores).all(axis=1), best, np.nan)[:, None]
+    limits = np.asarray(thresholds or [0.5] * scores.shape[1])
+    return np.where(np.isfinite(scores), scores >= limits, np.nan)
