@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from openmarlin.data.features import WindowRow
 from openmarlin.data.manifest import Row
-from openmarlin.data.tracks import fill_gaps
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.mesh import fill_gaps
 from openmarlin.face.parser import MeshParser
 from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
 from openmarlin.video.reader import Frame, VideoReader
