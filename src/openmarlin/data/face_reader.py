@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmarlin.data.clips import tracking_step
@@ -59,37 +60,55 @@ def measure_video(
     Raises:
         VideoError: the video cannot be read.
     """
-    with (
-        VideoReader(row.video) as reader,
-        open_table(target, schema(points=sampling.points)) as out,
-    ):
-        measuring = _Measuring(row, sampling, landmarker)
-        for rows in measuring.batches(reader):
-            meshes = [r.points for r in rows if r.points is not None]
-            points = np.stack(meshes) if meshes else np.zeros((0, 478, 3), np.float32)
-            pose, expression = head_pose(points), blendshapes(points, landmarker.nets)
-            video = display(row.video)
-            out.write_table(rows_to_table(video, rows, pose, expression, points=sampling.points))
-        record = measuring.record
-        record.problems, record.notes = reader.problems, reader.notes
-    record.stamp = row.stamp
-    thumbs = [thumb for keeper in measuring.keepers.values() for thumb in keeper.thumbs]
-    return record, thumbs
+    measuring, kind = FaceMeasuring(row, sampling, landmarker), schema(points=sampling.points)
+    with VideoReader(row.video) as reader, open_table(target, kind) as out:
+        for table in measuring.tables(reader, reader.info.fps):
+            out.write_table(table)
+        measuring.record.problems, measuring.record.notes = reader.problems, reader.notes
+    return measuring.record, measuring.thumbs()
 
 
-class _Measuring:
-    """A video that is being read: its rows in batches, counts and thumbs on the way."""
+class FaceMeasuring:
+    """A video that is being measured: counts and thumbs fill up while its tables are made.
+
+    Args:
+        row: the video, or a part of one.
+        sampling: which frames and faces.
+        landmarker: the face nets.
+
+    Attributes:
+        record: what is known so far, all but problems and notes.
+    """
 
     def __init__(self, row: Row, sampling: FaceSampling, landmarker: Landmarker) -> None:
         self.row, self.sampling, self.landmarker = row, sampling, landmarker
-        self.record, self.keepers = FaceRecord(), dict[int, ThumbKeeper]()
+        self.record = FaceRecord(stamp=row.stamp)
+        self._keepers: dict[int, ThumbKeeper] = {}
         self._tracks: set[int] = set()
         self._wanted: set[int] = set()  # frames that get rows and have not come back yet
 
-    def batches(self, reader: VideoReader) -> Iterator[list[FaceRow]]:
+    def thumbs(self) -> list[WindowThumb]:
+        """A few of each face."""
+        return [thumb for keeper in self._keepers.values() for thumb in keeper.thumbs]
+
+    def tables(self, frames: Iterable[Frame], fps: float) -> Iterator[pa.Table]:
+        """The rows of all frames of the file, piece by piece.
+
+        Args:
+            frames: in presentation order.
+            fps: their nominal rate.
+        """
+        video, nets = display(self.row.video), self.landmarker.nets
+        for rows in self._batches(frames, fps):
+            meshes = [row.points for row in rows if row.points is not None]
+            points = np.stack(meshes) if meshes else np.zeros((0, 478, 3), np.float32)
+            pose, expression = head_pose(points), blendshapes(points, nets)
+            yield rows_to_table(video, rows, pose, expression, points=self.sampling.points)
+
+    def _batches(self, frames: Iterable[Frame], fps: float) -> Iterator[list[FaceRow]]:
         rows: list[FaceRow] = []
-        frames = self._frames(reader)
-        stream = mesh_stream(frames, self.landmarker, thumb_s=_THUMB_S, thumb_px=THUMB_PX)
+        looked_at = self._looked_at(frames, fps)
+        stream = mesh_stream(looked_at, self.landmarker, thumb_s=_THUMB_S, thumb_px=THUMB_PX)
         for frame, time_s, found in stream:
             if frame not in self._wanted:
                 continue
@@ -101,12 +120,11 @@ class _Measuring:
         if rows:
             yield rows
 
-    def _frames(self, reader: VideoReader) -> Iterator[tuple[int, Frame]]:
+    def _looked_at(self, frames: Iterable[Frame], fps: float) -> Iterator[tuple[int, Frame]]:
         """The frames in which faces are followed."""
-        rate, fps = self.sampling.rate, reader.info.fps
-        step = tracking_step(rate, fps)
+        rate, step = self.sampling.rate, tracking_step(self.sampling.rate, fps)
         first_s: float | None = None
-        for number, frame in enumerate(self.row.frames(reader, self.sampling.limit_s)):
+        for number, frame in enumerate(self.row.frames(frames, self.sampling.limit_s)):
             first_s = frame.time_s if first_s is None else first_s
             self.record.seconds = frame.time_s - first_s + 1 / fps
             if number % rate == 0:
@@ -115,11 +133,11 @@ class _Measuring:
                 yield frame.index, frame
 
     def _rows(self, frame: int, time_s: float, found: list[TrackedFace]) -> list[FaceRow]:
-        self.record.frames += 1
         shown = _chosen(found, self.sampling.faces)
         for face in shown:
             self._tracks.add(face.track)
             self._picture(frame, face)
+        self.record.frames += 1
         self.record.faces = len(self._tracks)
         if not any(face.points is not None for face in shown):
             self.record.empty += 1
@@ -130,7 +148,7 @@ class _Measuring:
     def _picture(self, frame: int, face: TrackedFace) -> None:
         if face.thumb is None or face.points is None or face.track >= PICTURED_FACES:
             return
-        keeper = self.keepers.setdefault(face.track, ThumbKeeper())
+        keeper = self._keepers.setdefault(face.track, ThumbKeeper())
         if keeper.wants_next():
             points = to_crop(face.points, *marlin_square(face.box), 0.0, THUMB_PX)
             video = display(self.row.video)

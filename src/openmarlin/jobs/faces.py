@@ -51,6 +51,10 @@ if TYPE_CHECKING:
 META_FILE, REPORT_FILE = "meta.json", "report.html"
 _FILES = (TABLE_FILE, META_FILE, REPORT_FILE, PARTS, OVERLAY)
 
+DETECT_EVERY = 2
+"""The detector is shown every second frame: a tenth of the time less, and meshes as steady
+(docs/lab/speed.md)."""
+
 
 @dataclass(frozen=True, repr=False)
 class Faces:
@@ -213,7 +217,7 @@ def _measure_all(
 @cache
 def _landmarker() -> Landmarker:
     """The face nets of this process."""
-    return Landmarker()
+    return Landmarker(detect_every=DETECT_EVERY)
 
 
 def _measure(row: Row, sampling: FaceSampling, parts: FaceParts) -> FaceRecord:
