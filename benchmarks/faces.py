@@ -1,9 +1,9 @@
 """How fast `faces` is on one core and on two: `python -m benchmarks.faces`.
 
 Pictures of a 720p video are held in memory, so that what is timed is everything but decoding:
-finding and following, mesh, head pose, expressions, table. Processes are bound to cores (Linux). Beside the
-time on the clock there is the processor time, which says what the machine would do if nobody else
-used it. Then the verb as a user calls it, decoding and encoding included.
+finding and following, mesh, head pose, expressions, table. Processes are bound to cores (Linux).
+Beside the time on the clock there is the processor time, which says what the machine would do if
+nobody else used it. Then the verb as a user calls it, decoding, start and report included.
 """
 
 from __future__ import annotations

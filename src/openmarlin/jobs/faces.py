@@ -65,6 +65,7 @@ class Faces:
         failures: {video: reason} of what could not be read, or only in part. Parts of a video are
             named as "a.mp4 [1.0 s to 2.0 s]".
         out: the folder or file that was written, if any.
+        in_memory: the table, where nothing was written.
     """
 
     meta: dict[str, Any]

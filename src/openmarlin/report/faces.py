@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -211,9 +210,10 @@ def _moving(own: Mapping[str, Values]) -> list[str]:
 
 def _shots(thumbs: Sequence[WindowThumb], own: Mapping[str, Values]) -> Iterator[Shot]:
     time_of = dict(zip(own["frame"].tolist(), own["time_s"].tolist(), strict=True))
-    for i in spread(len(thumbs), MAX_SHOTS):
-        strip = make_strip(thumbs[i].images, thumbs[i].points, 1)
-        yield Shot(strip, f"{clock(time_of.get(thumbs[i].window, math.nan))} s")
+    placed = [thumb for thumb in thumbs if thumb.window in time_of]
+    for i in spread(len(placed), MAX_SHOTS):
+        strip = make_strip(placed[i].images, placed[i].points, 1)
+        yield Shot(strip, f"{clock(time_of[placed[i].window])} s")
 
 
 def _spread_of(values: Values) -> str:
