@@ -19,9 +19,9 @@ from openmarlin.report.evaluation import (
     MAX_MISTAKES,
     REPORT_FILE,
     EvaluationAbout,
-    headline,
     write_evaluation,
 )
+from openmarlin.report.metric_words import headline
 from openmarlin.settings import documented, nearest, read_settings
 from openmarlin.tasks.evaluation import Evaluation, evaluate_predictions
 from openmarlin.tasks.labels import Target

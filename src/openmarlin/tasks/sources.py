@@ -150,7 +150,7 @@ class ModelSource:
     ) -> Answered:
         labels = self.target.encode(rows)
         places = np.flatnonzero(np.isfinite(labels).any(axis=1))
-        labelled, s = [rows[i] for i in places], self._settings
+        labelled, s = [rows[int(i)] for i in places], self._settings
         answers = answer(
             self.model,
             Manifest(labelled),
@@ -182,7 +182,7 @@ class ModelSource:
 
     def _windows(self, predictions: Predictions, answers: Answers) -> Predictions:
         units = predictions.take(answers.extracted.row_of)
-        seen = np.isfinite(answers.windows).all(axis=1)
+        seen = np.asarray(np.isfinite(answers.windows).all(axis=1))
         return replace(units, scores=answers.windows, seen=seen)
 
     def _uncalibrated(self, predictions: Predictions, answers: Answers) -> Predictions | None:
