@@ -241,7 +241,8 @@ def square_svg(
         dots: mark the points of a curve, while they are few.
         marks: points of note.
     """
-    figure, axes = _figure(4.4, 4.1 + 0.17 * len(curves) * (len(curves) > 1))
+    rows_of_names = 0 if len(curves) == 1 else -(-len(curves) // _legend_columns(len(curves)))
+    figure, axes = _figure(4.4, 4.1 + 0.17 * rows_of_names)
     if diagonal:
         axes.plot((0, 1), (0, 1), color=_INK, alpha=0.4, linewidth=0.8, linestyle="--")
     for number, (label, curve) in enumerate(curves.items()):
@@ -273,16 +274,14 @@ def _draw_grid(axes: Axes) -> None:
 def _draw_legend(axes: Axes, count: int) -> None:
     if count > 1:
         above: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-        legend = axes.legend(
-            frameon=False,
-            fontsize=8,
-            labelcolor=_INK,
-            handlelength=2.2,
-            ncols=1 + (count > 4),
-            **above,
-        )
+        look: Any = {"fontsize": 8, "labelcolor": _INK, "handlelength": 2.2, "frameon": False}
+        legend = axes.legend(ncols=_legend_columns(count), **look, **above)
         for text in legend.get_texts():
             text.set_parse_math(False)
+
+
+def _legend_columns(count: int) -> int:
+    return 1 if count < 5 else 2
 
 
 def _thinned(x: Values, y: Values) -> Curve:
