@@ -29,7 +29,7 @@ from openmarlin.tasks.mistakes import worst_mistakes
 from openmarlin.tasks.predictions import PREDICTIONS_FILE
 from openmarlin.tasks.scorecard import METRICS_CSV, METRICS_JSON
 from openmarlin.tasks.settings import EvaluateSettings
-from openmarlin.tasks.sources import Source, check_same, open_source
+from openmarlin.tasks.sources import Source, open_source
 from openmarlin.tasks.splits import fingerprint, part_of
 from openmarlin.tasks.subgroups import check_subgroups
 
@@ -86,9 +86,7 @@ def evaluate(
     rows, caveat = _rows_of_part(table, s.split, labels)
     check_labels(source.target, rows, labels, model)
     check_subgroups(s.subgroups, rows)
-    other = open_source(s.against, s.label, table, s) if s.against is not None else None
-    if other is not None:
-        check_same(source, other)
+    other = open_source(s.against, s.label, table, s, source) if s.against is not None else None
     with _output(s, source, other, rows) as folder:
         folder.begin()
         answered = source.answer(rows, folder.path, folder.failures, progress)

@@ -25,6 +25,7 @@ PREDICTIONS_FILE = "predictions.csv"
 SEEN_COLUMN = "face_seen"
 _PREDICTED, _P = "predicted_", "p_"
 _SINGLE = ("score", "p")  # names of the probability where there is one
+_ROUNDING = 0.02  # of a sum of probabilities that were written with few places
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Predictions:
                 cells += [row.labels.get(name, "") for name in target.columns]
                 cells += target.words(decision)
                 if target.kind != "regression":
-                    cells += [f"{score:.6g}" for score in scores]
+                    cells += ["" if np.isnan(score) else f"{score:.6g}" for score in scores]
                 rows.writerow([*("" if cell is None else cell for cell in cells), int(seen)])
         return path
 
@@ -122,6 +123,8 @@ def read_predictions(path: Path, target: Target, rows: Sequence[Row]) -> Predict
         if row is not None:
             seen[i] = row.labels.get(SEEN_COLUMN, "1") not in ("0", "false", "False")
             scores[i] = [_score(path, row, column, target) for column in columns]
+    if target.is_one_of:
+        _check_sums(path, rows, scores)
     if not np.isfinite(scores).any():
         raise InputError(
             f"{path}: predicts none of the {len(rows)} videos of the labels; paths are compared as "
@@ -224,6 +227,16 @@ def _score_columns(path: Path, target: Target, table: Sequence[Row]) -> list[str
     return columns
 
 
+def _check_sums(path: Path, rows: Sequence[Row], scores: Values) -> None:
+    """Probabilities of classes, of which one is true, sum to 1."""
+    for row, total in zip(rows, scores.sum(axis=1), strict=True):
+        if abs(total - 1) > _ROUNDING:
+            raise InputError(
+                f"{path}: the probabilities of {row.title} sum to {total:.4g}: of classes they "
+                "sum to 1"
+            )
+
+
 def _score(path: Path, row: Row, column: str, target: Target) -> float:
     text = row.labels.get(column, "")
     try:
@@ -232,6 +245,8 @@ def _score(path: Path, row: Row, column: str, target: Target) -> float:
         raise InputError(
             f"{path}: {column} of {row.title} is '{text}', which is no number"
         ) from None
+    if np.isinf(value):
+        raise InputError(f"{path}: {column} of {row.title} is {text}, which is no number")
     if target.kind != "regression" and not (np.isnan(value) or 0 <= value <= 1):
         raise InputError(f"{path}: {column} of {row.title} is {text}: a probability is 0 to 1")
     return value

@@ -72,7 +72,11 @@ class Source(Protocol):
 
 
 def open_source(
-    path: str | Path, labels: Sequence[str], rows: Sequence[Row], s: ReadSettings
+    path: str | Path,
+    labels: Sequence[str],
+    rows: Sequence[Row],
+    s: ReadSettings,
+    like: Source | None = None,
 ) -> Source:
     """A model folder, or a table of predictions.
 
@@ -81,12 +85,18 @@ def open_source(
         labels: columns that a table predicts, see `read_target`.
         rows: all labelled rows: a table predicts some, and those of train are the prior.
         s: how videos are read.
+        like: what it is to be compared with; a table need not say that it predicts the same.
 
     Raises:
-        OpenMarlinError: it is neither, or cannot be used.
+        OpenMarlinError: it is neither, cannot be used, or predicts something else.
     """
     path = existing(path)
-    return ModelSource(path, s) if path.is_dir() else TableSource(path, labels, rows)
+    if not path.is_dir():
+        return TableSource(path, like.target if like else read_target(path, labels, rows), rows)
+    source = ModelSource(path, s)
+    if like is not None:
+        check_same(like, source)
+    return source
 
 
 class TableSource:
@@ -94,9 +104,8 @@ class TableSource:
 
     details: dict[str, Any]
 
-    def __init__(self, path: Path, labels: Sequence[str], rows: Sequence[Row]) -> None:
-        self.path = path
-        self.target = read_target(path, labels, rows)
+    def __init__(self, path: Path, target: Target, rows: Sequence[Row]) -> None:
+        self.path, self.target = path, target
         train = [row for row in rows if row.split == TRAIN]
         truth = self.target.encode(train) if train else np.zeros((0, 1))
         has_labels = np.isfinite(truth).any(axis=0).all() and len(truth) > 0
