@@ -23,7 +23,7 @@ from openmarlin.report.evaluation import (
 )
 from openmarlin.report.metric_words import headline
 from openmarlin.settings import documented, nearest, read_settings
-from openmarlin.tasks.evaluation import Evaluation, evaluate_predictions
+from openmarlin.tasks.evaluation import Evaluation, evaluate_predictions, labelled
 from openmarlin.tasks.labels import Target
 from openmarlin.tasks.mistakes import worst_mistakes
 from openmarlin.tasks.predictions import PREDICTIONS_FILE
@@ -141,7 +141,7 @@ def _rows_of_part(
 def check_labels(
     target: Target, rows: Sequence[Row], labels: str | Path, model: str | Path
 ) -> None:
-    """The table has what is predicted, with values that the target has.
+    """The table has what is predicted, with values that the target has, in some row.
 
     Raises:
         InputError: it has not.
@@ -153,7 +153,7 @@ def check_labels(
                 f"{labels}: there is no column '{column}', which {model} predicts"
                 f"{nearest(column, names)}"
             )
-    target.encode(rows)
+    labelled(target.encode(rows), target)
 
 
 def _output(

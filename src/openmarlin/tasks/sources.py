@@ -17,6 +17,7 @@ from openmarlin.model.runner import choose
 from openmarlin.model.tensor_files import CONFIG
 from openmarlin.native import claim_process
 from openmarlin.output import Failures, file_sha256
+from openmarlin.tasks.evaluation import labelled
 from openmarlin.tasks.inference import Answers, answer, answer_windows
 from openmarlin.tasks.labels import Target, Values
 from openmarlin.tasks.model import HEAD, TaskModel, prior_of
@@ -158,11 +159,10 @@ class ModelSource:
         self, rows: Sequence[Row], path: Path, failures: Failures, progress: bool
     ) -> Answered:
         labels = self.target.encode(rows)
-        places = np.flatnonzero(np.isfinite(labels).any(axis=1))
-        labelled, s = [rows[int(i)] for i in places], self._settings
+        places, s = labelled(labels, self.target), self._settings
         answers = answer(
             self.model,
-            Manifest(labelled),
+            Manifest([rows[int(i)] for i in places]),
             path,
             failures,
             precision=s.precision,
