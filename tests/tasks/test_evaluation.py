@@ -1,63 +1,23 @@
-"""Evaluations: intervals by group, what is counted, comparisons, subgroups, levels, files."""
+"""Evaluations: intervals by group, what is counted, comparisons, subgroups, levels."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from judged import BINARY, EMOTION, TARGETS, rows_of
+from judged import toy_predictions as toy
 
-from openmarlin.data.manifest import Row
 from openmarlin.errors import InputError
-from openmarlin.tasks.evaluation import Evaluation, evaluate_predictions, subjects
+from openmarlin.tasks.evaluation import evaluate_predictions, subjects
 from openmarlin.tasks.labels import Target
 from openmarlin.tasks.metrics import measure
-from openmarlin.tasks.mistakes import worst_mistakes
 from openmarlin.tasks.predictions import Predictions
 from openmarlin.tasks.resampling import Resamples
-from openmarlin.tasks.scorecard import as_json, entries, write_metrics
-from openmarlin.tasks.subgroups import divide
-
-BINARY = Target("binary", ("forged",), ("real", "fake"))
-EMOTION = Target("class", ("emotion",), ("happy", "sad", "angry"))
-TAGS = Target("multilabel", ("a", "b", "c"), ("a", "b", "c"))
-MOOD = Target("regression", ("valence", "arousal"), ("valence", "arousal"))
-LEVEL = Target("ordinal", ("level",), ("0", "1", "2", "3"))
-TARGETS = [BINARY, EMOTION, TAGS, MOOD, LEVEL]
-
-
-def rows_of(n: int, a_group: int = 3, **labels: Any) -> list[Row]:
-    """n videos, so many a group; labels: column -> a function of the number of a row."""
-    return [
-        Row(
-            Path(f"v{i}.mp4"),
-            group=f"g{i // a_group}" if a_group > 1 else "",
-            labels={name: str(value(i)) for name, value in labels.items()},
-        )
-        for i in range(n)
-    ]
-
-
-def toy(target: Target, n: int = 60, seed: int = 0, a_group: int = 3, **labels: Any) -> Predictions:
-    rng = np.random.default_rng(seed)
-    n_outputs = len(target.outputs)
-    if target.kind == "regression":
-        truth = rng.normal(size=(n, n_outputs))
-        scores = 0.8 * truth + 0.4 * rng.normal(size=truth.shape)
-    elif target.is_one_of:
-        truth = rng.integers(0, n_outputs, (n, 1)).astype(float)
-        scores = np.exp(rng.normal(size=(n, n_outputs)) + 1.5 * (truth == np.arange(n_outputs)))
-        scores /= scores.sum(axis=1, keepdims=True)
-    else:
-        truth = (rng.random((n, n_outputs)) < 0.4).astype(float)
-        scores = 1 / (1 + np.exp(1 - 2 * truth + rng.normal(size=truth.shape)))
-    return Predictions(target, rows_of(n, a_group, **labels), truth, scores, np.ones(n, bool))
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.kind)
@@ -256,27 +216,6 @@ def test_a_column_of_one_value_has_no_rest() -> None:
     assert e.subgroups[0].differences == {}
 
 
-def test_columns_that_cannot_divide_are_refused() -> None:
-    rows = rows_of(60, name=lambda i: f"person {i}", sex=lambda i: "f")
-    with pytest.raises(InputError, match=r"'sexx'.*sex"):
-        divide(rows, "sexx")
-    with pytest.raises(InputError, match="60 values"):
-        divide(rows, "name")
-
-
-def test_quantities_are_divided_in_quarters() -> None:
-    rows = rows_of(80, age=lambda i: "" if i == 0 else 20 + i % 40)
-    parts = divide(rows, "age")
-    assert list(parts)[-1] == "(empty)"
-    assert len(parts) == 5
-    assert np.sum(list(parts.values()), axis=0).tolist() == [1] * 80
-    sizes = [int(mask.sum()) for mask in parts.values()][:4]
-    assert max(sizes) - min(sizes) <= 4
-    few = divide(rows_of(9, age=lambda i: 10 * (i % 3)), "age")
-    assert list(few) == ["0", "10", "20"]
-    assert divide(rows_of(4, 2), "group").keys() == {"g0", "g1"}
-
-
 def test_levels_of_windows_and_subjects() -> None:
     p = toy(BINARY, 30)
     times = np.repeat(np.arange(30), 2)
@@ -306,82 +245,6 @@ def test_uncalibrated_answers_stand_beside() -> None:
     level = next(level for level in e.levels if level.name == "uncalibrated")
     assert set(level.scores) == {"brier", "ece"}
     assert level.scores["brier"].value > e.scores["brier"].value
-
-
-def test_worst_mistakes_come_first() -> None:
-    labels = np.array([0, 1, 1, 0], float)[:, None]
-    scores = np.array([0.9, 0.4, 0.95, 0.55])[:, None]
-    p = Predictions(BINARY, rows_of(4), labels, scores, np.ones(4, bool))
-    first, second, third = worst_mistakes(p, 24)
-    assert [m.place for m in (first, second, third)] == [0, 1, 3]
-    assert (first.truth, first.answer) == ("real", "fake (0.90)")
-    assert second.answer == "real (0.60)"
-    assert len(worst_mistakes(p, 2)) == 2
-
-
-@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.kind)
-def test_mistakes_of_every_kind_can_be_said(target: Target) -> None:
-    mistakes = worst_mistakes(toy(target, 60), 24)
-    assert 0 < len(mistakes) <= 24
-    assert all(mistake.truth and mistake.answer for mistake in mistakes)
-
-
-def test_right_answers_are_no_mistakes() -> None:
-    p = toy(EMOTION, 20)
-    assert worst_mistakes(replace(p, scores=np.eye(3)[p.labels[:, 0].astype(int)]), 9) == []
-
-
-@pytest.fixture(params=TARGETS, ids=lambda t: t.kind)
-def evaluation(request: pytest.FixtureRequest) -> Evaluation:
-    p = toy(request.param, 60, sex=lambda i: "fm"[i % 2])
-    other = replace(
-        p, scores=np.clip(p.scores * 0.9, 0, 1) if p.target.kind != "regression" else p.scores * 0.9
-    )
-    if p.target.is_one_of:
-        other = replace(p, scores=(p.scores + 1 / p.scores.shape[1]) / 2)
-    return evaluate_predictions(p, resamples=100, against=other, subgroups=["sex"], windows=p)
-
-
-def test_json_and_csv_say_the_same(evaluation: Evaluation, tmp_path: Path) -> None:
-    write_metrics(tmp_path, evaluation)
-    content = json.loads((tmp_path / "metrics.json").read_text())
-    with (tmp_path / "metrics.csv").open(newline="") as file:
-        table = list(csv.DictReader(file))
-    assert len(table) == len(list(entries(evaluation)))
-    n_values = 0
-    for line in table:
-        place = content
-        if line["level"] == "subgroup":
-            place = content["subgroups"][line["column"]][line["group"]]
-            assert place["n"] == int(line["n"])
-        elif line["level"] != "video":
-            place = content["levels"][line["level"]]
-            assert place["n"] == int(line["n"])
-        place = place["outputs"][line["output"]] if line["output"] else place["metrics"]
-        values = place[line["metric"]]
-        for key in ("value", "low", "high", "prior", "other", "difference", "difference_low"):
-            written = float(line[key]) if line[key] else None
-            assert written == values.get(key), (line, key)
-            n_values += written is not None
-        assert line["note"] == values.get("note", "")
-    assert n_values > 40
-
-
-def test_json_has_the_facts(evaluation: Evaluation) -> None:
-    content = as_json(evaluation)
-    json.dumps(content, allow_nan=False)
-    assert content["main"] in content["metrics"]
-    assert content["counts"]["labelled"] == 60
-    assert content["prior_source"] == "the labels judged"
-    assert content["target"]["kind"] == evaluation.target.kind
-
-
-def test_undefined_is_null_with_a_word() -> None:
-    p = toy(BINARY, 12)
-    content = as_json(evaluate_predictions(replace(p, labels=np.ones((12, 1))), resamples=100))
-    auc = content["metrics"]["auc"]
-    assert auc["value"] is None
-    assert "real" in auc["note"]
 
 
 def test_forty_labels_of_many_rows_do_not_take_long() -> None:
