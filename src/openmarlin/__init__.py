@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from openmarlin.jobs.evaluate import evaluate
     from openmarlin.jobs.extract import extract
+    from openmarlin.jobs.manifest import manifest
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
@@ -26,6 +27,7 @@ __all__ = [
     "evaluate",
     "extract",
     "load",
+    "manifest",
     "masks",
     "prepare",
     "pretrain",
@@ -37,6 +39,7 @@ _HOMES = {
     "evaluate": "openmarlin.jobs.evaluate",
     "extract": "openmarlin.jobs.extract",
     "load": "openmarlin.model.io",
+    "manifest": "openmarlin.jobs.manifest",
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",

@@ -26,9 +26,11 @@ from rich.markup import escape
 
 from openmarlin import __version__
 from openmarlin.console import console
+from openmarlin.data.layouts import LAYOUTS
 from openmarlin.errors import InputError, OpenMarlinError, on_command_line
 from openmarlin.jobs.settings import (
     ExtractSettings,
+    ManifestSettings,
     MasksSettings,
     PrepareSettings,
     ReconstructSettings,
@@ -108,6 +110,12 @@ VERBS = {
         MasksSettings,
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
+    ),
+    "manifest": Verb(
+        ManifestSettings,
+        "Turn a published data set, as it lies on disk, into a table of videos and labels.",
+        f"A layout ({', '.join(LAYOUTS)}) and the folder of the data set (csv: the table).",
+        names=("LAYOUT", "ROOT"),
     ),
 }
 
