@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from openmarlin.jobs.evaluate import evaluate
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.faces import faces
     from openmarlin.jobs.manifest import manifest
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Encoder",
     "__version__",
+    "evaluate",
     "extract",
     "faces",
     "load",
@@ -36,6 +38,7 @@ __all__ = [
 
 _HOMES = {
     "Encoder": "openmarlin.model.encoder",
+    "evaluate": "openmarlin.jobs.evaluate",
     "extract": "openmarlin.jobs.extract",
     "faces": "openmarlin.jobs.faces",
     "load": "openmarlin.model.io",

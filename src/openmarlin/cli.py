@@ -38,6 +38,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
+from openmarlin.tasks.settings import EvaluateSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -101,6 +102,12 @@ VERBS = {
         "Videos, folders, CSV tables with a column 'video'.",
         several=True,
         memory="return_large_blocks",
+    ),
+    "evaluate": Verb(
+        EvaluateSettings,
+        "Judge a trained model, or anybody's predictions, by labelled videos.",
+        "The folder of a model or a CSV of predictions, and a CSV of labels.",
+        names=("MODEL", "LABELS"),
     ),
     "reconstruct": Verb(
         ReconstructSettings,

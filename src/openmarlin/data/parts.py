@@ -140,6 +140,11 @@ class FinishedVideos(VideoParts):
         save_thumbs(self.part(row).with_suffix(".npz"), thumbs)
         Features(rows_to_table(windows, self.dim), asdict(record)).save(self.part(row))
 
+    def thumbs(self, row: Row) -> list[WindowThumb]:
+        """The thumbs of a video; none where it is not finished."""
+        path = self.part(row).with_suffix(".npz")
+        return load_thumbs(path) if path.is_file() and self.part(row).is_file() else []
+
     def merge(
         self, manifest: Manifest
     ) -> tuple[Features, NDArray[np.int64], dict[str, Record], list[WindowThumb]]:

@@ -161,11 +161,16 @@ def as_scores(logits: Values, target: Target, temperature: float = 1.0) -> Value
 
 
 def prior_of(labels: Values, target: Target) -> tuple[float, ...]:
-    """The mean answer to labels (N, K): how often each output applies, or a mean quantity (C,)."""
+    """The mean answer to labels (N, K): how often each output applies, or a mean quantity (C,).
+
+    An output that no row has a label of is as good as a coin, and a quantity 0.
+    """
     if target.is_one_of:
         numbers = labels[np.isfinite(labels[:, 0]), 0]
         return tuple(float((numbers == i).mean()) for i in range(len(target.classes)))
-    return tuple(float(value) for value in np.nanmean(labels, axis=0))
+    unknown = 0.0 if target.kind == "regression" else 0.5
+    columns = [column[np.isfinite(column)] for column in labels.T]
+    return tuple(float(column.mean()) if len(column) else unknown for column in columns)
 
 
 def decide(scores: Values, target: Target, thresholds: Sequence[float] = ()) -> Values:
