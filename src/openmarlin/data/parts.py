@@ -137,7 +137,12 @@ class FinishedVideos:
         return self.path / PARTS / f"{row.key}.parquet"
 
     def _tokens(self, row: Row) -> Path:
-        return self.path / TOKENS / f"{row.video.stem}-{row.key}.safetensors"
+        return token_file(self.path, row)
+
+
+def token_file(path: Path, row: Row) -> Path:
+    """Where the folder of a run holds the tokens of a row, by "window-face"."""
+    return path / TOKENS / f"{row.video.stem}-{row.key}.safetensors"
 
 
 def _named(table: pa.Table, row: Row) -> pa.Table:
