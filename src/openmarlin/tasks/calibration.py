@@ -7,7 +7,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_expit, log_softmax
 
 from openmarlin.tasks.labels import Target, Values
-from openmarlin.tasks.ranking import Ranking, ratio
+from openmarlin.tasks.ranking import Ranking
 
 _HOTTEST = 20.0  # temperatures are looked for from 1 / this to this
 
@@ -88,8 +88,9 @@ def _threshold(scores: Values, labels: Values) -> float:
     keep = np.isfinite(scores) & np.isfinite(labels)
     if not _has_both(labels[keep]):
         return 0.5
-    counts = Ranking(scores[keep], labels[keep]).count()
-    balanced = ratio(counts.true[0], counts.n_true) - ratio(counts.false[0], counts.n_false)
+    counts = Ranking(scores[keep], labels[keep]).count(np.ones((1, int(keep.sum()))))
+    true, false = counts.rates
+    balanced = (true - false)[0, 1:]
     below = np.append(counts.values[1:], 0.0)
     limits = (counts.values + below) / 2
     limits[(below < 0.5) & (counts.values >= 0.5)] = 0.5

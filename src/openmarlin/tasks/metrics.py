@@ -18,7 +18,7 @@ from scipy import sparse
 
 from openmarlin.tasks.labels import Kind, Target, Values
 from openmarlin.tasks.model import decide
-from openmarlin.tasks.ranking import Ranking, bins_of, ratio
+from openmarlin.tasks.ranking import Counts, Ranking, calibration_error, ratio
 
 MAIN_METRIC: dict[Kind, str] = {
     "binary": "auc",
@@ -109,21 +109,23 @@ def _binary(
     true, score = labels[:, 0], scores[:, 0]
     ranking, squares = Ranking(score, true), (score - true) ** 2
     confusion = _confusion(true, decisions[:, 0], 2)
+    ranked = {
+        "auc": Counts.auc,
+        "ap": Counts.average_precision,
+        "eer": Counts.equal_error_rate,
+        "tpr_at_fpr_1": lambda counts: counts.true_rate_at(0.01),
+        "tpr_at_fpr_5": lambda counts: counts.true_rate_at(0.05),
+        "ece": calibration_error(len(true)),
+    }
 
     def of(weights: Values) -> dict[str, Values]:
-        table, counts = confusion(weights), ranking.count(weights)
+        table = confusion(weights)
         recall = _recall(table)
-        metrics = {
-            "auc": counts.auc(),
-            "ap": counts.average_precision(),
+        metrics = dict(zip(ranked, ranking.measure(weights, *ranked.values()), strict=True)) | {
             "accuracy": _accuracy(table),
             "balanced_accuracy": recall.mean(axis=1),
             "f1": _f1(table)[:, 1],
-            "eer": counts.equal_error_rate(),
-            "tpr_at_fpr_1": counts.true_rate_at(0.01),
-            "tpr_at_fpr_5": counts.true_rate_at(0.05),
             "brier": _mean_of(squares, weights),
-            "ece": counts.calibration_error(bins_of(len(true))),
         }
         return metrics if brief else metrics | _each("recall", target.classes, recall)
 
@@ -148,7 +150,7 @@ def _one_of(
             "uar": _mean(_recall(table)),
             "f1_macro": _mean(_f1(table)),
             "brier": _mean_of(squares, weights),
-            "ece": confidence.count(weights).calibration_error(bins_of(len(true))),
+            "ece": confidence.measure(weights, calibration_error(len(true)))[0],
         }
 
     return of
@@ -166,9 +168,7 @@ def _class(
         table, metrics = common(weights)
         if brief:
             return metrics
-        counts = [ranking.count(weights) for ranking in rankings]
-        auc = np.stack([count.auc() for count in counts], axis=1)
-        ap = np.stack([count.average_precision() for count in counts], axis=1)
+        auc, ap = _ranked(rankings, weights, Counts.auc, Counts.average_precision)
         metrics |= {"auc_macro": _mean(auc), "map": _mean(ap)}
         for name, values in {
             "recall": _recall(table),
@@ -210,10 +210,10 @@ def _multilabel(
     keep = np.isfinite(labels) & np.isfinite(scores)
     true, chosen = (np.where(keep, values, 0.0) for values in (labels, decisions))
     rankings = [
-        Ranking(scores[keep[:, i], i], labels[keep[:, i], i]) for i in range(labels.shape[1])
+        Ranking(scores[some, i], labels[some, i], np.flatnonzero(some))
+        for i, some in enumerate(keep.T)
     ]
-    rows = np.nonzero(keep)[0]
-    pairs = None if brief else Ranking(scores[keep], labels[keep])
+    pairs = Ranking(scores[keep], labels[keep], np.nonzero(keep)[0])
     squares = np.where(keep, (scores - labels) ** 2, 0.0).sum(axis=1)
 
     def of(weights: Values) -> dict[str, Values]:
@@ -222,8 +222,8 @@ def _multilabel(
         right = n - n_true - n_chosen + 2 * hits
         recall = ratio(hits, n_true) + ratio(right - hits, n - n_true)
         f1 = np.where(n_true > 0, ratio(2 * hits, n_true + n_chosen), np.nan)
-        counts = [r.count(weights[:, keep[:, i]]) for i, r in enumerate(rankings)]
-        auc = np.stack([count.auc() for count in counts], axis=1)
+        per_label = (Counts.auc,) if brief else (Counts.auc, Counts.average_precision)
+        auc, *ap = _ranked(rankings, weights, *per_label)
         metrics = {
             "auc_macro": _mean(auc),
             "accuracy_micro": ratio(right.sum(axis=1), n.sum(axis=1)),
@@ -233,18 +233,13 @@ def _multilabel(
             "f1_macro": _mean(f1),
             "brier": ratio(weights @ squares, n.sum(axis=1)),
         }
-        if pairs is None:
+        if brief:
             return metrics
-        ap = np.stack([count.average_precision() for count in counts], axis=1)
-        everything = pairs.count(weights[:, rows])
-        metrics |= {
-            "auc_micro": everything.auc(),
-            "map": _mean(ap),
-            "ece": everything.calibration_error(bins_of(len(rows))),
-        }
+        auc_micro, ece = pairs.measure(weights, Counts.auc, calibration_error(int(keep.sum())))
+        metrics |= {"auc_micro": auc_micro, "map": _mean(ap[0]), "ece": ece}
         for name, values in {
             "auc": auc,
-            "ap": ap,
+            "ap": ap[0],
             "accuracy": ratio(right, n),
             "balanced_accuracy": recall / 2,
             "f1": f1,
@@ -295,6 +290,14 @@ def _agreement(true: Values, said: Values, weights: Values) -> dict[str, Values]
         "rmse": np.sqrt(_mean_of(gap**2, weights)),
         "pearson": ratio(shared, spread),
     }
+
+
+def _ranked(
+    rankings: Sequence[Ranking], weights: Values, *metrics: Callable[[Counts], Values]
+) -> list[Values]:
+    """Metrics (R, C) of each ranking."""
+    each = [ranking.measure(weights, *metrics) for ranking in rankings]
+    return [np.stack(values, axis=1) for values in zip(*each, strict=True)]
 
 
 def _confusion(true: Values, chosen: Values, n_classes: int) -> Callable[[Values], Values]:

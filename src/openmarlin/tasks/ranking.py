@@ -9,7 +9,9 @@ Legend: R weightings, n rows, U distinct scores, from high to low.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ BINS = 15
 """Of equal mass, for the calibration error (as Guo et al., ICML 2017, count them)."""
 ROWS_A_BIN = 10
 """Fewer rows than this a bin are noise: small sets have fewer bins."""
+_CELLS = 16_384  # numbers in an array that is counted with: 128 KiB
 
 
 class Ranking:
@@ -28,78 +31,102 @@ class Ranking:
     Args:
         scores: finite.
         positive: (n,) 0 or 1.
+        rows: (n,) which weight each has; several scores may be of one row. In order without.
 
     Attributes:
         values: (U,) the distinct scores, from high to low.
     """
 
-    def __init__(self, scores: Values, positive: Values) -> None:
-        self._order = np.argsort(-scores, kind="stable")
-        ordered = scores[self._order]
-        self._ends = np.flatnonzero(np.append(np.diff(ordered) != 0, len(ordered) > 0))
-        self._positive = positive[self._order]
-        self.values: Values = ordered[self._ends]
+    def __init__(
+        self, scores: Values, positive: Values, rows: NDArray[np.intp] | None = None
+    ) -> None:
+        order = np.argsort(-scores, kind="stable")
+        ordered = scores[order]
+        starts = np.append(len(ordered) > 0, np.diff(ordered) != 0)[: len(ordered)]
+        self._starts = np.flatnonzero(starts)
+        self._rows = order if rows is None else rows[order]
+        self._positive = positive[order]
+        self.values: Values = ordered[self._starts]
 
-    def count(self, weights: Values | None = None) -> Counts:
-        """What lies at or above each distinct score, by weights (R, n); without, each row once."""
-        if weights is None:
-            weights = np.ones((1, len(self._order)))
-        ordered = weights[:, self._order]
-        above = ordered.cumsum(axis=1)[:, self._ends]
-        ordered *= self._positive
-        true = ordered.cumsum(axis=1)[:, self._ends]
-        return Counts(true, above - true, self.values)
+    def count(self, weights: Values) -> Counts:
+        """What lies at or above each distinct score, by weights (R, n)."""
+        ordered = weights.take(self._rows, axis=1)
+        true = ordered * self._positive
+        if len(self._starts) < len(self._rows):
+            ordered = np.add.reduceat(ordered, self._starts, axis=1)
+            true = np.add.reduceat(true, self._starts, axis=1)
+        return Counts(true, ordered, self.values)
+
+    def measure(self, weights: Values, *metrics: Callable[[Counts], Values]) -> list[Values]:
+        """Metrics, each (R,), such as `Counts.auc`, under weights (R, n).
+
+        A few weightings at a time: what is counted stays in the cache.
+        """
+        step = max(1, _CELLS // max(len(self._rows), 1))
+        parts: list[list[Values]] = [[] for _ in metrics]
+        for start in range(0, len(weights), step):
+            counts = self.count(weights[start : start + step])
+            for part, metric in zip(parts, metrics, strict=True):
+                part.append(metric(counts))
+        return [np.concatenate(part) for part in parts]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Weights at or above each threshold.
+    """Weights of the rows with each distinct score.
 
     Attributes:
-        true: (R, U) of positive rows.
-        false: (R, U) of negative rows.
-        values: (U,) the thresholds, from high to low.
+        positive: (R, U) of positive rows.
+        mass: (R, U) of all rows.
+        values: (U,) the scores, from high to low.
     """
 
-    true: Values
-    false: Values
+    positive: Values
+    mass: Values
     values: Values
 
-    @property
+    @cached_property
+    def true(self) -> Values:
+        """(R, U) of the positive rows at or above each score."""
+        return self.positive.cumsum(axis=1)
+
+    @cached_property
+    def above(self) -> Values:
+        """(R, U) of all rows at or above each score."""
+        return self.mass.cumsum(axis=1)
+
+    @cached_property
     def n_true(self) -> Values:
         """(R,) of all positive rows."""
-        return self._last(self.true)
+        return np.asarray(self.positive.sum(axis=1))
 
-    @property
+    @cached_property
     def n_false(self) -> Values:
         """(R,) of all negative rows."""
-        return self._last(self.false)
+        return np.asarray(self.mass.sum(axis=1) - self.n_true)
 
-    def _last(self, counts: Values) -> Values:
-        return np.asarray(counts[:, -1] if counts.shape[1] else np.zeros(len(counts)))
-
+    @cached_property
     def rates(self) -> tuple[Values, Values]:
         """True and false positive rates (R, U + 1), from 0 to 1; NaN where a class is missing."""
         return (
             _from_zero(ratio(self.true, self.n_true[:, None])),
-            _from_zero(ratio(self.false, self.n_false[:, None])),
+            _from_zero(ratio(self.above - self.true, self.n_false[:, None])),
         )
 
     def auc(self) -> Values:
         """(R,) area under the ROC curve: equal scores count half."""
-        true, false = _from_zero(self.true), _from_zero(self.false)
-        area = (np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1])).sum(axis=1) / 2
+        middle = self.true - self.positive / 2
+        area = np.einsum("ru,ru->r", self.mass - self.positive, middle)
         return ratio(area, self.n_true * self.n_false)
 
     def average_precision(self) -> Values:
         """(R,) mean precision over the positives, without interpolation."""
-        precision = self.true / np.maximum(self.true + self.false, np.finfo(float).tiny)
-        gain = np.diff(_from_zero(self.true), axis=1)
-        return ratio((gain * precision).sum(axis=1), self.n_true)
+        precision = self.true / np.maximum(self.above, np.finfo(float).tiny)
+        return ratio(np.einsum("ru,ru->r", self.positive, precision), self.n_true)
 
     def equal_error_rate(self) -> Values:
         """(R,) where as many positives are missed as negatives are let through; interpolated."""
-        true, false = self.rates()
+        true, false = self.rates
         if true.shape[1] < 2:
             return np.full(len(true), np.nan)
         gap = false + true - 1  # of false positives over false negatives, rising from -1 to 1
@@ -112,7 +139,7 @@ class Counts:
 
     def true_rate_at(self, false_rate: float) -> Values:
         """(R,) the highest true positive rate with at most this false positive rate."""
-        true, false = self.rates()
+        true, false = self.rates
         best = np.where(false <= false_rate + 1e-12, true, 0.0).max(axis=1)
         missing = (self.n_true == 0) | (self.n_false == 0)
         return np.where(missing, np.nan, best)
@@ -122,19 +149,16 @@ class Counts:
 
         Equal scores share a bin, so a constant score has one; a bin may be empty (NaN).
         """
-        above = self.true + self.false
-        mass = np.diff(_from_zero(above), axis=1)
-        middle = above - mass / 2
-        summed = _from_zero((mass * self.values).cumsum(axis=1))
+        middle = self.above - self.mass / 2
         steps = np.arange(n_bins + 1) / n_bins
-        total = self._last(above)
+        total = self.mass.sum(axis=1)
         ends = np.stack(
             [np.searchsorted(*pair) for pair in zip(middle, total[:, None] * steps, strict=True)]
         )
-        ends[:, -1] = above.shape[1]
+        ends[:, -1] = middle.shape[1]
         sums = (
-            np.diff(np.take_along_axis(sum_, ends, axis=1), axis=1)
-            for sum_ in (_from_zero(above), summed, _from_zero(self.true))
+            np.diff(np.take_along_axis(_from_zero(sums), ends, axis=1), axis=1)
+            for sums in (self.above, (self.mass * self.values).cumsum(axis=1), self.true)
         )
         size, score, true = sums
         return size, ratio(score, size), ratio(true, size)
@@ -149,6 +173,12 @@ class Counts:
 def bins_of(n_rows: int) -> int:
     """How many bins a calibration error of so many rows has."""
     return max(1, min(BINS, n_rows // ROWS_A_BIN))
+
+
+def calibration_error(n_rows: int) -> Callable[[Counts], Values]:
+    """The metric for so many rows; see `Counts.calibration_error`."""
+    n_bins = bins_of(n_rows)
+    return lambda counts: counts.calibration_error(n_bins)
 
 
 def ratio(above: Values, below: Values) -> Values:
