@@ -141,7 +141,7 @@ class _Batch:
     def value(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """v (R, P, K) -> objectives (P,) and gradients (R, P, K)."""
         w = v * self.scale
-        logits = (self.places @ w.flatten(1)).unflatten(1, v.shape[1:])
+        logits = (self.places @ w.flatten(1)).reshape(-1, *v.shape[1:])
         if v.shape[2] == 1:
             losses = (functional.softplus(logits) - self.targets * logits)[..., 0]
             error = logits.sigmoid() - self.targets
@@ -150,7 +150,7 @@ class _Batch:
             losses = -(self.targets * log_shares).sum(dim=2)
             error = log_shares.exp() - self.targets
         error *= self.weights[..., None]
-        gradient = (self.places.T @ error.flatten(1)).unflatten(1, v.shape[1:]) + self.ridge * w
+        gradient = (self.places.T @ error.flatten(1)).reshape(v.shape) + self.ridge * w
         penalty = (self.ridge * w * w).sum(dim=(0, 2), dtype=torch.float64) / 2
         objective = (self.weights * losses).sum(dim=0, dtype=torch.float64) + penalty
         return objective, gradient * self.scale

@@ -245,7 +245,7 @@ class FeatureFolder:
                 )
         kept = np.flatnonzero(row_of >= 0)
         kept = kept[np.argsort(row_of[kept], kind="stable")]
-        features = Features(table.take(pa.array(kept)).combine_chunks(), self.features.meta)
+        features = Features(table.take(kept).combine_chunks(), self.features.meta)
         return RowFeatures.of(Extracted(features, row_of[kept], {}, [], {}), rows, self.path)
 
 
@@ -254,7 +254,7 @@ def list_faceless(features: RowFeatures, failures: Failures) -> int:
     n_windows = np.bincount(features.extracted.row_of, minlength=len(features.rows))
     failed = failures.as_dict()
     for i in np.flatnonzero(~features.seen):
-        row = features.rows[i]
+        row = features.rows[int(i)]
         if part_name(str(row.video), row.part) not in failed:
             windows = f"{n_windows[i]} window" + "s" * (n_windows[i] != 1)
             failures.add(row.video, f"no face in {windows}", row.part)
@@ -268,16 +268,14 @@ def _sampling_keys() -> dict[str, str]:
 
 def _parts(table: pa.Table) -> tuple[list[str], list[tuple[float | None, float | None]]]:
     """Videos of the windows, and which part of each."""
-    bounds = []
+    bounds: list[list[float | None]] = []
     for name in ("part_start_s", "part_end_s"):
-        values: list[Any] = [None] * len(table)
+        values: list[Any] = [math.nan] * len(table)
         if name in table.column_names:
-            values = [
-                None if value is None or math.isnan(value) else float(value)
-                for value in table.column(name).to_pylist()
-            ]
-        bounds.append(values)
-    return table.column("video").to_pylist(), list(zip(*bounds, strict=True))
+            values = table.column(name).to_pylist()
+        bounds.append([None if math.isnan(value) else float(value) for value in values])
+    videos = [str(video) for video in table.column("video").to_pylist()]
+    return videos, list(zip(*bounds, strict=True))
 
 
 def _refuse_missing(path: Path, rows: Sequence[Row], present: set[int]) -> None:

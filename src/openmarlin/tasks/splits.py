@@ -50,8 +50,8 @@ def make_split(rows: Sequence[Row], target: Target, seed: int) -> Split:
     """The split that the table gives, with what is missing of it made.
 
     Without any split, groups are divided 70/15/15. Where val or test is missing, a part of the
-    groups of train becomes it. Groups stay whole, labels are spread evenly, and equal seeds give equal
-    splits. Rows without a group are groups of their own.
+    groups of train becomes it. Groups stay whole, labels are spread evenly, and equal seeds give
+    equal splits. Rows without a group are groups of their own.
 
     Raises:
         InputError: a split has another name, or there are too few groups.
