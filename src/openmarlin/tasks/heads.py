@@ -145,14 +145,20 @@ class AttentiveHead(Head):
         There is one query, so keys and values need not be computed for every token: the query goes
         through the matrix of the keys, and the mean of the tokens through that of the values.
         """
+        return self.mix(look(self.keys(), tokens))
+
+    def keys(self) -> Tensor:
+        """(heads, D) of which the product with a standardised token is its score."""
         split = (self.heads, self.width // self.heads)
         query = self.to_query(self.query).view(*split) * split[1] ** -0.5
         by_head = torch.einsum("hk,hkd->hd", query, self.to_key.weight.view(*split, -1))
-        scores = tokens @ (by_head * self.norm1.weight).T  # the bias of the norm shifts them alike
-        seen = scores.softmax(dim=1).transpose(1, 2) @ tokens  # (B, heads, D)
+        return by_head * self.norm1.weight  # its bias adds the same to all scores
+
+    def mix(self, seen: Tensor) -> Tensor:
+        """Means of standardised tokens by attention (B, heads, D) -> (B, D)."""
         seen = seen * self.norm1.weight + self.norm1.bias
-        values = torch.einsum("bhd,hkd->bhk", seen, self.to_value.weight.view(*split, -1))
-        values = values.flatten(1) + self.to_value.bias
+        weight = self.to_value.weight.view(self.heads, self.width // self.heads, -1)
+        values = torch.einsum("bhd,hkd->bhk", seen, weight).flatten(1) + self.to_value.bias
         pooled = self.query[:, 0] + self.project(values)
         return pooled + self.mlp(self.norm2(pooled))  # type: ignore[no-any-return]
 
@@ -167,6 +173,11 @@ class AttentiveHead(Head):
                 nn.init.trunc_normal_(parameter, 0, _STD, -bound, bound, generator=generator)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
+
+
+def look(keys: Tensor, tokens: Tensor) -> Tensor:
+    """Means (B, heads, D) of tokens (B, N, D), weighted by the softmax of their scores."""
+    return (tokens @ keys.T).softmax(dim=1).transpose(1, 2) @ tokens
 
 
 class NeighbourHead(Head):
