@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from openmarlin.jobs.evaluate import evaluate
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Encoder",
     "__version__",
+    "evaluate",
     "extract",
     "load",
     "masks",
@@ -32,6 +34,7 @@ __all__ = [
 
 _HOMES = {
     "Encoder": "openmarlin.model.encoder",
+    "evaluate": "openmarlin.jobs.evaluate",
     "extract": "openmarlin.jobs.extract",
     "load": "openmarlin.model.io",
     "masks": "openmarlin.jobs.masks",

@@ -35,6 +35,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
+from openmarlin.tasks.settings import EvaluateSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -91,6 +92,12 @@ VERBS = {
         "Pre-train a model on a store.",
         "The store that `openmarlin prepare` wrote.",
         memory="keep_freed_memory",
+    ),
+    "evaluate": Verb(
+        EvaluateSettings,
+        "Judge a trained model, or anybody's predictions, by labelled videos.",
+        "The folder of a model or a CSV of predictions, and a CSV of labels.",
+        names=("MODEL", "LABELS"),
     ),
     "reconstruct": Verb(
         ReconstructSettings,

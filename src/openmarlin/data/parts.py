@@ -126,6 +126,11 @@ class FinishedVideos:
         part = self._part(row)
         return part.stat().st_mtime if part.is_file() else None
 
+    def thumbs(self, row: Row) -> list[WindowThumb]:
+        """The thumbs of a video; none where it is not finished."""
+        path = self._part(row).with_suffix(".npz")
+        return load_thumbs(path) if path.is_file() and self._part(row).is_file() else []
+
     def merge(
         self, manifest: Manifest
     ) -> tuple[Features, NDArray[np.int64], dict[str, Record], list[WindowThumb]]:

@@ -11,6 +11,7 @@ from openmarlin.settings import Precision, Settings, UserPath, setting
 from openmarlin.video.windows import Tail
 
 LABELS, HEAD, WINDOWS, OUTPUT, ENCODER = "Labels", "Head", "Windows", "Output", "Encoder"
+COMPARISON = "Comparison"
 
 
 class LabelSettings(Settings):
@@ -103,19 +104,24 @@ class EvaluateSettings(PlaceSettings, ReadSettings):
     """How answers are compared with labels."""
 
     label: tuple[str, ...] = setting(
-        (), "Columns that the predictions are of; a model knows its own.", group=LABELS
+        (),
+        "Columns that a table of predictions is of, where its names do not say it; a model knows "
+        "its own.",
+        group=LABELS,
     )
-    split: str = setting(
-        "test", "The part of the labels to judge; all for every row.", group=LABELS
+    split: Literal["train", "val", "test", "all"] = setting(
+        "test", "The part to judge; in a table without a split, all is judged.", group=LABELS
     )
     against: UserPath | None = setting(
-        None, "Another model or predictions.csv: differences with paired intervals.", group=LABELS
+        None,
+        "Another model or table of predictions: differences with paired intervals.",
+        group=COMPARISON,
     )
     subgroups: tuple[str, ...] = setting(
-        (), "Columns by which a table of subgroups is made.", group=LABELS
+        (), "Columns, such as sex,age, by which rows are judged apart, too.", group=COMPARISON
     )
-    resamples: int = setting(1000, "Of groups, for the intervals.", group=LABELS, ge=100)
-    seed: int = setting(0, "Of the resamples.", group=LABELS, ge=0)
+    resamples: int = setting(1000, "Of groups, for the intervals.", group=COMPARISON, ge=100)
+    seed: int = setting(0, "Of the resamples.", group=COMPARISON, ge=0)
 
 
 class PredictSettings(PlaceSettings, ReadSettings):

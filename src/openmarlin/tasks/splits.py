@@ -56,7 +56,7 @@ def make_split(rows: Sequence[Row], target: Target, seed: int) -> Split:
     Raises:
         InputError: a split has another name, or there are too few groups.
     """
-    rows = [replace(row, split=_part_of(row)) for row in rows]
+    rows = [replace(row, split=part_of(row)) for row in rows]
     given = {row.split for row in rows if row.split}
     if not given:
         return Split(_divided(rows, target, _SHARES, seed), f"made by group, seed {seed}")
@@ -75,7 +75,12 @@ def make_split(rows: Sequence[Row], target: Target, seed: int) -> Split:
     return Split(rows, f"given, but for {parts}: made of train by group, seed {seed}")
 
 
-def _part_of(row: Row) -> str:
+def part_of(row: Row) -> str:
+    """train, val or test, whatever the table calls them; empty where it does not say.
+
+    Raises:
+        InputError: the split has another name.
+    """
     name = row.split.strip().lower()
     if name and name not in _NAMES:
         raise InputError(
