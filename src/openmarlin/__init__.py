@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
+    from openmarlin.jobs.probe import probe
     from openmarlin.jobs.reconstruct import reconstruct
     from openmarlin.model.encoder import Encoder
     from openmarlin.model.io import load
@@ -29,6 +30,7 @@ __all__ = [
     "masks",
     "prepare",
     "pretrain",
+    "probe",
     "reconstruct",
 ]
 
@@ -40,6 +42,7 @@ _HOMES = {
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",
+    "probe": "openmarlin.jobs.probe",
     "reconstruct": "openmarlin.jobs.reconstruct",
 }
 

@@ -35,7 +35,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
-from openmarlin.tasks.settings import EvaluateSettings
+from openmarlin.tasks.settings import EvaluateSettings, ProbeSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -92,6 +92,13 @@ VERBS = {
         "Pre-train a model on a store.",
         "The store that `openmarlin prepare` wrote.",
         memory="keep_freed_memory",
+    ),
+    "probe": Verb(
+        ProbeSettings,
+        "Train a classifier on frozen features of labelled videos, and judge it.",
+        "A CSV of videos with their labels.",
+        names=("LABELS",),
+        memory="return_large_blocks",
     ),
     "evaluate": Verb(
         EvaluateSettings,

@@ -189,6 +189,8 @@ def curves_svg(
     y: str = "",
     logarithmic: bool = False,
     share: bool = False,
+    x_logarithmic: bool = False,
+    spreads: Mapping[str, Values] = {},
 ) -> str:
     """Values over steps or another quantity, a line each; long ones as means of neighbours.
 
@@ -199,10 +201,15 @@ def curves_svg(
         y: what the values are.
         logarithmic: where all values are positive.
         share: the values are parts of a whole, shown from 0 to 100 %.
+        x_logarithmic: the places are positive, and shown by their magnitude.
+        spreads: label -> (n,) how far values reach up and down.
     """
     figure, axes = _figure(4.4, 2.9)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         finite = np.isfinite(values)
+        if label in spreads:
+            style: Any = {"ecolor": _PALETTE[number % DISTINCT], "elinewidth": 1, "capsize": 3}
+            axes.errorbar(steps, values, spreads[label], fmt="none", **style)
         _draw_line(axes, number, label, _thinned(steps[finite], values[finite]), dots=True)
     if logarithmic:
         axes.set_yscale("log")
@@ -214,7 +221,10 @@ def curves_svg(
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.tick_params(which="minor", length=0)
     axes.set(xlabel=x, ylabel=y)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
+    if x_logarithmic:
+        axes.set_xscale("log")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
     _draw_grid(axes)
     _draw_legend(axes, len(curves))
     return _svg(figure, name)

@@ -104,6 +104,16 @@ def best_of(scores: Sequence[float], target: Target) -> int:
     return int(np.flatnonzero(values >= np.nanmax(values) - _EQUAL)[0])
 
 
+def check_choice(labels: Values, target: Target) -> None:
+    """The main metric is defined on validation labels (n, K).
+
+    Raises:
+        InputError: it is not.
+    """
+    noise = np.random.default_rng(0).normal(size=(len(labels), len(target.outputs)))
+    best_of([validation_score(noise, labels, target)], target)
+
+
 def check_examples(train: Examples, target: Target) -> None:
     """There is something to tell apart.
 

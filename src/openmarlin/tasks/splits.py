@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.manifest import Row
+from openmarlin.data.manifest import Row, display
 from openmarlin.errors import InputError
-from openmarlin.output import file_sha256
+from openmarlin.output import atomic, file_sha256
 from openmarlin.tasks.labels import Target, Values
 
 TRAIN, VAL, TEST = "train", "val", "test"
@@ -235,6 +236,21 @@ def share_of(labels: Values, share: float, seed: int, draw: int) -> Indices:
     order = shuffled[np.argsort(places, kind="stable")]
     count = max(1, round(share * len(labels)))
     return np.sort(order[:count]).astype(np.int64)
+
+
+def write_split(path: Path, rows: Sequence[Row], target: Target) -> Path:
+    """A table of rows with their parts and labels, which can be read as a manifest again."""
+    with (
+        atomic(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(["video", "start_s", "end_s", "split", "group", *target.columns])
+        for row in rows:
+            cells = [display(row.video.absolute()), *row.part, row.split, row.group]
+            cells += [row.labels.get(name, "") for name in target.columns]
+            table.writerow(["" if cell is None else cell for cell in cells])
+    return path
 
 
 def fingerprint(rows: Sequence[Row], labels: Values) -> str:
