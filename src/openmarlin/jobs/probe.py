@@ -43,7 +43,7 @@ from openmarlin.tasks.probe_features import (
     FeatureFolder,
     RowFeatures,
     extract_features,
-    list_faceless,
+    list_unseen,
 )
 from openmarlin.tasks.scorecard import METRICS_CSV, METRICS_JSON
 from openmarlin.tasks.settings import ProbeSettings
@@ -128,8 +128,7 @@ def probe(
             workers=s.workers,
             progress=progress,
         )
-        problems = folder.failures.as_dict()
-        labelled.left_out["without a face or unreadable"] = list_faceless(features, folder.failures)
+        problems = list_unseen(features, folder.failures)
         problem = _problem(labelled, features, encoder, sampling, s, progress)
         first = problem.learn(problem.share(problem.examples(TRAIN), s.shares[0], 0))
         draws = list(problem.draws(first))
@@ -171,7 +170,9 @@ class Labelled:
         """What was inferred, in a line."""
         target = self.target
         values = ", ".join(target.classes[:8]) + (", ..." if len(target.classes) > 8 else "")
-        other = "class" if target.kind != "class" else "ordinal"
+        other = "class"
+        if target.kind == "class":
+            other = "binary" if len(target.classes) == 2 else "ordinal"
         change = option("label", f"{target.columns[0]}:{other}")
         return f"{target.name}: {target.kind} ({values}); for another kind {change}"
 
@@ -180,8 +181,8 @@ def _read_labels(table: str | Path, s: ProbeSettings) -> Labelled:
     """Rows, target and split, with everything that can be wrong with them found."""
     rows = read_manifest(table).rows
     target = infer_target(s.label, rows)
-    has_label = np.isfinite(target.encode(rows)).any(axis=1).tolist()
-    labelled = [row for row, has in zip(rows, has_label, strict=True) if has]
+    has_label = np.isfinite(target.encode(rows)).any(axis=1)
+    labelled = [rows[int(i)] for i in np.flatnonzero(has_label)]
     split = make_split(labelled, target, s.seed)
     used = [row for row in split.rows if row.split]
     labels = target.encode(used)
@@ -264,7 +265,7 @@ def _problem(
         **history_of(rows, labels, target, encoder, s.head),
         "split": labelled.how,
         "labels": fingerprint(rows, labels),
-        "left_out": {f"videos {why}": n for why, n in labelled.left_out.items() if n},
+        "left_out": {why: n for why, n in labelled.left_out.items() if n},
     }
     return Problem(target, rows, labels, features, encoder, sampling, s, history, progress)
 

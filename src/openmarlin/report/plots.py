@@ -36,6 +36,7 @@ _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
 _VECTOR_POINTS = 1500  # beyond it points are drawn as one image
 _CURVE_POINTS = 500
 _FEW_POINTS = 40  # are marked one by one
+_FEW_PLACES = 8
 _LEVEL_NAMES = 5  # below a matrix; more are turned
 _DASHES = ("-", "--", ":", "-.")
 
@@ -223,6 +224,10 @@ def curves_svg(
     axes.set(xlabel=x, ylabel=y)
     if x_logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        places = np.unique(np.concatenate([places for places, _ in curves.values()]))
+        if len(places) <= _FEW_PLACES:  # a few quantities, not a grid over many magnitudes
+            axes.set_xticks(places, [f"{place:g}" for place in places])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
     _draw_grid(axes)

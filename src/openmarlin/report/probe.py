@@ -38,8 +38,8 @@ def tried_section(fitted: Fitted, target: Target) -> Section:
     chosen = ", ".join(f"{name} {_text(value)}" for name, value in fitted.settings.items())
     note = (
         f"{metric} on the validation rows of {len(fitted.trials)} settings. Chosen: {chosen}, "
-        f"{metric_words.number(fitted.score)}. Of equal ones the most regularised is taken. That "
-        "number is the best of many and flatters; those of test above do not."
+        f"{metric_words.number(fitted.score)}. Of equal ones the one with the least loss is "
+        "taken. That number is the best of many and flatters; those of test above do not."
     )
     numbers = [name for name in _AXES if name in fitted.settings]
     if not numbers:

@@ -108,13 +108,13 @@ def _data(config: TaskConfig) -> Iterator[str]:
         )
     for key, text in (
         ("split", "The split was {}."),
-        ("learnt_from", "Learnt from {} training videos that show a face."),
+        ("learnt_from", "Training videos that show a face, of which it has learnt: {}."),
         ("labels", "Fingerprint of videos, split and labels: `{}`."),
     ):
         if about.get(key):
             yield text.format(about[key]) + "\n"
     for reason, n in about.get("left_out", {}).items():
-        yield f"Left out: {n} {reason}.\n"
+        yield f"Left out of the table: {n} {reason}.\n"
 
 
 def _choice(config: TaskConfig) -> Iterator[str]:

@@ -28,7 +28,6 @@ from openmarlin.tasks.selection import (
     Trial,
     best_of,
     check_examples,
-    validation_score,
 )
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 5e-3)
@@ -97,9 +96,9 @@ def fit_attentive(
     for (rate, decay), head, vectors in zip(grid, heads, pooled, strict=True):
         with torch.inference_mode():
             logits = head.answer(torch.from_numpy(vectors)).double().numpy()
-        score = validation_score(logits, val.labels, target)
-        trials.append(Trial({"lr": rate, "weight_decay": decay}, score))
-    best = best_of([trial.score for trial in trials], target)
+        settings = {"lr": rate, "weight_decay": decay}
+        trials.append(Trial.of(settings, logits, val.labels, target))
+    best = best_of(trials, target)
     return Fitted(heads[best], trials, best)
 
 

@@ -34,7 +34,6 @@ from openmarlin.tasks.inference import unlabelled
 Floats = NDArray[np.float32]
 
 _SAMPLING = {"limit_s": "limit_seconds"}  # fields of Sampling that settings call otherwise
-_SHOWN = 3  # videos that an error names
 
 
 @dataclass(frozen=True)
@@ -224,41 +223,52 @@ class FeatureFolder:
             )
 
     def read(self, rows: Sequence[Row], *, tokens: bool) -> RowFeatures:
-        """The windows of some rows.
+        """The windows of some rows; those that are not there have none.
 
         Raises:
-            InputError: videos are missing, or their tokens.
+            InputError: all videos are missing, or the tokens of some.
         """
         table = self.features.table
         places: dict[str, int] = {row.key: i for i, row in enumerate(rows)}
         keys = [Row(Path(video), *part).key for video, part in zip(*_parts(table), strict=True)]
         row_of = np.array([places.get(key, -1) for key in keys], np.int64)
-        _refuse_missing(self.path, rows, set(row_of.tolist()))
-        if tokens:
-            without = [row for row in rows if not token_file(self.path, row).is_file()]
-            shown = set(row_of[table.column("ok").to_numpy()].tolist())
-            without = [row for row in without if places[row.key] in shown]
-            if without:
-                raise InputError(
-                    f"{option('features', self.path)}: no tokens of {len(without)} videos "
-                    f"({without[0].title}, ...); extract with {option('tokens', True)}"
-                )
+        if not (row_of >= 0).any():
+            raise InputError(
+                f"{option('features', self.path)}: none of the {len(rows)} videos is in its table "
+                f"({rows[0].title}, ...); videos are told by their paths: extract these"
+            )
+        shown = np.unique(row_of[table.column("ok").to_numpy() & (row_of >= 0)]).tolist()
+        without = [rows[i] for i in shown if not token_file(self.path, rows[i]).is_file()]
+        if tokens and without:
+            raise InputError(
+                f"{option('features', self.path)}: no tokens of {len(without)} videos "
+                f"({without[0].title}, ...); extract with {option('tokens', True)}"
+            )
         kept = np.flatnonzero(row_of >= 0)
         kept = kept[np.argsort(row_of[kept], kind="stable")]
         features = Features(table.take(kept).combine_chunks(), self.features.meta)
         return RowFeatures.of(Extracted(features, row_of[kept], {}, [], {}), rows, self.path)
 
 
-def list_faceless(features: RowFeatures, failures: Failures) -> int:
-    """Put the rows without a face on the list; how many rows there is nothing to learn from."""
-    n_windows = np.bincount(features.extracted.row_of, minlength=len(features.rows))
-    failed = failures.as_dict()
-    for i in np.flatnonzero(~features.seen):
-        row = features.rows[int(i)]
-        if part_name(str(row.video), row.part) not in failed:
+def list_unseen(features: RowFeatures, failures: Failures) -> dict[str, str]:
+    """Put the rows without a face, and those without any window, on the list of failures.
+
+    Returns:
+        What could not be read at all or only in part: {video: reason}.
+    """
+    n_windows = np.bincount(features.extracted.row_of, minlength=len(features.rows)).tolist()
+    listed = failures.as_dict()
+    for i, row in enumerate(features.rows):
+        if not n_windows[i] and part_name(str(row.video), row.part) not in listed:
+            failures.add(row.video, f"not among the features in {features.folder}", row.part)
+    problems = failures.as_dict()
+    for i in np.flatnonzero(~features.seen).tolist():
+        row = features.rows[i]
+        if n_windows[i] and part_name(str(row.video), row.part) not in listed:
             windows = f"{n_windows[i]} window" + "s" * (n_windows[i] != 1)
             failures.add(row.video, f"no face in {windows}", row.part)
-    return int((~features.seen).sum())
+    failures.sort((row.video, row.part) for row in features.rows)
+    return problems
 
 
 def _sampling_keys() -> dict[str, str]:
@@ -276,13 +286,3 @@ def _parts(table: pa.Table) -> tuple[list[str], list[tuple[float | None, float |
         bounds.append([None if math.isnan(value) else float(value) for value in values])
     videos = [str(video) for video in table.column("video").to_pylist()]
     return videos, list(zip(*bounds, strict=True))
-
-
-def _refuse_missing(path: Path, rows: Sequence[Row], present: set[int]) -> None:
-    missing = [row.title for i, row in enumerate(rows) if i not in present]
-    if missing:
-        names = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
-        raise InputError(
-            f"{option('features', path)}: {len(missing)} of {len(rows)} videos are not in its "
-            f"table ({names}); extract them too, or take them out of the labels"
-        )

@@ -21,7 +21,6 @@ from openmarlin.tasks.selection import (
     check_examples,
     class_weights,
     one_hot,
-    validation_score,
 )
 
 STRENGTHS = tuple(np.logspace(-6, 5, 45).tolist())
@@ -55,24 +54,22 @@ def fit_linear(train: Examples, val: Examples, target: Target, *, balanced: bool
     """
     check_examples(train, target)
     trials: list[Trial] = []
-    heads: list[LinearHead] = []  # the best of every normalisation
-    firsts: list[int] = []
+    heads: dict[int, LinearHead] = {}  # the best of every normalisation, by the place of its trial
     for normalisation in get_args(Normalisation):
         scale = _Scale.of(train.vectors, normalisation)
-        scores: list[float] = []
-        best: Solution | None = None
-        x_val = scale(val.vectors)
-        for name, strength, solution in _path(scale(train.vectors), train, target, balanced):
-            answers = x_val @ solution.coefficients + solution.intercepts
-            scores.append(validation_score(answers.astype(float), val.labels, target))
-            trials.append(Trial({"normalisation": normalisation, name: strength}, scores[-1]))
-            if np.isfinite(scores).any() and best_of(scores, target) == len(scores) - 1:
-                best = solution
-        if best is not None:
-            heads.append(scale.head(best, len(target.outputs)))
-            firsts.append(len(trials) - len(scores) + best_of(scores, target))
-    chosen = best_of([trials[i].score for i in firsts] or [np.nan], target)
-    return Fitted(heads[chosen], trials, firsts[chosen])
+        x_val, first = scale(val.vectors), len(trials)
+        best, solution = first, None
+        for name, strength, some in _path(scale(train.vectors), train, target, balanced):
+            answers = (x_val @ some.coefficients + some.intercepts).astype(np.float64)
+            settings = {"normalisation": normalisation, name: strength}
+            trials.append(Trial.of(settings, answers, val.labels, target))
+            if first + best_of(trials[first:], target) == len(trials) - 1:
+                best, solution = len(trials) - 1, some
+        if solution is not None:
+            heads[best] = scale.head(solution, len(target.outputs))
+    places = list(heads)
+    chosen = places[best_of([trials[i] for i in places], target)]
+    return Fitted(heads[chosen], trials, chosen)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from openmarlin.tasks.selection import (
     best_of,
     check_examples,
     one_hot,
-    validation_score,
 )
 
 NEIGHBOURS = (10, 20, 100, 200)
@@ -23,7 +22,7 @@ NEIGHBOURS = (10, 20, 100, 200)
 
 
 def fit_neighbours(train: Examples, val: Examples, target: Target) -> Fitted:
-    """The k that does best on validation; of equal ones the largest.
+    """The k that does best on validation.
 
     A label that a training row lacks votes as the mean of those that have it.
 
@@ -41,8 +40,8 @@ def fit_neighbours(train: Examples, val: Examples, target: Target) -> Fitted:
     for head in heads:
         with torch.inference_mode():
             logits = head.answer(torch.from_numpy(val.vectors)).double().numpy()
-        trials.append(Trial({"k": head.k}, validation_score(logits, val.labels, target)))
-    best = best_of([trial.score for trial in trials], target)
+        trials.append(Trial.of({"k": head.k}, logits, val.labels, target))
+    best = best_of(trials, target)
     return Fitted(heads[best], trials, best)
 
 

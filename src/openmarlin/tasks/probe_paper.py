@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import torch
 
 from openmarlin.tasks.heads import LinearHead
@@ -16,7 +15,6 @@ from openmarlin.tasks.selection import (
     Trial,
     best_of,
     check_examples,
-    validation_score,
 )
 
 _LR, _BETAS = 1e-4, (0.5, 0.9)
@@ -41,7 +39,7 @@ def fit_paper(train: Examples, val: Examples, target: Target, seed: int) -> Fitt
         optimiser, factor=_FACTOR, patience=_PATIENCE
     )
     trials: list[Trial] = []
-    best = copy.deepcopy(head)
+    best, chosen = copy.deepcopy(head), 0
     for epoch in range(_MAX_EPOCHS):
         total = 0.0
         for places in torch.split(torch.randperm(len(x), generator=generator), _BATCH):
@@ -53,13 +51,11 @@ def fit_paper(train: Examples, val: Examples, target: Target, seed: int) -> Fitt
         plateau.step(total / len(x))
         with torch.no_grad():
             logits = (head(x_val) * loss_of.spread + loss_of.middle).double().numpy()
-        trials.append(Trial({"epoch": epoch + 1}, validation_score(logits, val.labels, target)))
-        scores = [trial.score for trial in trials]
-        if np.isfinite(scores[-1]) and best_of(scores, target) == epoch:
-            best = copy.deepcopy(head)
+        trials.append(Trial.of({"epoch": epoch + 1}, logits, val.labels, target))
+        if best_of([trials[chosen], trials[-1]], target):
+            best, chosen = copy.deepcopy(head), epoch
         if optimiser.param_groups[0]["lr"] < _LAST_LR:
             break
-    chosen = best_of([trial.score for trial in trials], target)
     loss_of.in_units(best.linear)
     notes = []
     if len(trials) == _MAX_EPOCHS:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_expit, log_softmax
 
 from openmarlin.errors import InputError
 from openmarlin.tasks.heads import Head
@@ -49,10 +50,19 @@ class Trial:
     Attributes:
         settings: by name.
         score: the main metric on validation.
+        loss: the mean negative log likelihood there; of quantities the mean squared error.
     """
 
     settings: dict[str, Any]
     score: float
+    loss: float
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], logits: Values, labels: Values, target: Target) -> Trial:
+        """Judged by logits (n, C) and labels (n, K) of validation rows."""
+        of = prepare(labels, as_scores(logits, target), target, brief=True)
+        score = of(np.ones((1, len(labels))))[MAIN_METRIC[target.kind]][0]
+        return cls(settings, float(score), _loss(logits, labels, target))
 
 
 @dataclass(frozen=True)
@@ -82,26 +92,38 @@ class Fitted:
         return self.trials[self.best].score
 
 
-def validation_score(logits: Values, labels: Values, target: Target) -> float:
-    """The main metric of the target's kind: logits (n, C), labels (n, K)."""
-    of = prepare(labels, as_scores(logits, target), target, brief=True)
-    return float(of(np.ones((1, len(labels))))[MAIN_METRIC[target.kind]][0])
+def _loss(logits: Values, labels: Values, target: Target) -> float:
+    if target.is_one_of:
+        answers = one_hot(labels, len(target.classes))
+        losses = -(answers * log_softmax(logits, axis=1)).sum(axis=1)
+    elif target.kind == "regression":
+        losses = (logits - labels) ** 2
+    else:
+        losses = -np.where(labels > 0, log_expit(logits), log_expit(-logits))
+        losses = np.where(np.isfinite(labels), losses, np.nan)
+    return float(np.nanmean(losses))
 
 
-def best_of(scores: Sequence[float], target: Target) -> int:
-    """The first of the best scores; of equal ones the earliest, which is the most regularised.
+def best_of(trials: Sequence[Trial], target: Target) -> int:
+    """The place of the best score; of equal ones, of the least loss; of those, the first one.
+
+    With few validation rows many settings have equal scores. Some of them hardly tell rows apart:
+    their loss says so. What is tried first is the most regularised.
 
     Raises:
         InputError: the metric is not defined on these validation rows.
     """
     metric = MAIN_METRIC[target.kind]
-    values = np.array(scores) * (1 if higher_is_better(metric) else -1)
-    if not np.isfinite(values).any():
+    sign = 1 if higher_is_better(metric) else -1
+    scores = np.array([sign * trial.score for trial in trials])
+    if not np.isfinite(scores).any():
         raise InputError(
             f"nothing can be chosen: {metric} is not defined on the validation rows, which are "
             "all alike; put rows of every class into val"
         )
-    return int(np.flatnonzero(values >= np.nanmax(values) - _EQUAL)[0])
+    losses = np.array([trial.loss for trial in trials])
+    losses = np.where(scores >= np.nanmax(scores) - _EQUAL, losses, np.inf)
+    return int(np.flatnonzero(losses <= losses.min() + _EQUAL)[0])
 
 
 def check_choice(labels: Values, target: Target) -> None:
@@ -111,7 +133,7 @@ def check_choice(labels: Values, target: Target) -> None:
         InputError: it is not.
     """
     noise = np.random.default_rng(0).normal(size=(len(labels), len(target.outputs)))
-    best_of([validation_score(noise, labels, target)], target)
+    best_of([Trial.of({}, noise, labels, target)], target)
 
 
 def check_examples(train: Examples, target: Target) -> None:
