@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
+    from openmarlin.jobs.probe import probe
     from openmarlin.jobs.reconstruct import reconstruct
     from openmarlin.model.encoder import Encoder
     from openmarlin.model.io import load
@@ -33,6 +34,7 @@ __all__ = [
     "masks",
     "prepare",
     "pretrain",
+    "probe",
     "reconstruct",
 ]
 
@@ -46,6 +48,7 @@ _HOMES = {
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",
+    "probe": "openmarlin.jobs.probe",
     "reconstruct": "openmarlin.jobs.reconstruct",
 }
 

@@ -38,7 +38,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
-from openmarlin.tasks.settings import EvaluateSettings
+from openmarlin.tasks.settings import EvaluateSettings, ProbeSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -101,6 +101,13 @@ VERBS = {
         "Measure faces in every frame: boxes, head pose, 52 expressions, perhaps the mesh.",
         "Videos, folders, CSV tables with a column 'video'.",
         several=True,
+        memory="return_large_blocks",
+    ),
+    "probe": Verb(
+        ProbeSettings,
+        "Train a classifier on frozen features of labelled videos, and judge it.",
+        "A CSV of videos with their labels.",
+        names=("LABELS",),
         memory="return_large_blocks",
     ),
     "evaluate": Verb(

@@ -37,6 +37,7 @@ _VECTOR_POINTS = 1500  # beyond it points are drawn as one image
 _CURVE_POINTS = 500
 _FEW_POINTS = 40  # are marked one by one
 _LEAST_SPAN = 10.0  # of an axis of degrees: noise shall look like noise
+_FEW_PLACES = 8
 _LEVEL_NAMES = 5  # below a matrix; more are turned
 _DASHES = ("-", "--", ":", "-.")
 
@@ -190,6 +191,8 @@ def curves_svg(
     y: str = "",
     logarithmic: bool = False,
     share: bool = False,
+    x_logarithmic: bool = False,
+    spreads: Mapping[str, Values] = {},
 ) -> str:
     """Values over steps or another quantity, a line each; long ones as means of neighbours.
 
@@ -200,10 +203,15 @@ def curves_svg(
         y: what the values are.
         logarithmic: where all values are positive.
         share: the values are parts of a whole, shown from 0 to 100 %.
+        x_logarithmic: the places are positive, and shown by their magnitude.
+        spreads: label -> (n,) how far values reach up and down.
     """
     figure, axes = _figure(4.4, 2.9)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         finite = np.isfinite(values)
+        if label in spreads:
+            style: Any = {"ecolor": _PALETTE[number % DISTINCT], "elinewidth": 1, "capsize": 3}
+            axes.errorbar(steps, values, spreads[label], fmt="none", **style)
         _draw_line(axes, number, label, _thinned(steps[finite], values[finite]), dots=True)
     if logarithmic:
         axes.set_yscale("log")
@@ -215,7 +223,14 @@ def curves_svg(
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.tick_params(which="minor", length=0)
     axes.set(xlabel=x, ylabel=y)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
+    if x_logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        places = np.unique(np.concatenate([places for places, _ in curves.values()]))
+        if len(places) <= _FEW_PLACES:  # a few quantities, not a grid over many magnitudes
+            axes.set_xticks(places, [f"{place:g}" for place in places])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
     _draw_grid(axes)
     _draw_legend(axes, len(curves))
     return _svg(figure, name)
