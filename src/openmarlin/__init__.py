@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.masks import masks
+    from openmarlin.jobs.predict import predict
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
     from openmarlin.jobs.reconstruct import reconstruct
@@ -25,6 +26,7 @@ __all__ = [
     "extract",
     "load",
     "masks",
+    "predict",
     "prepare",
     "pretrain",
     "reconstruct",
@@ -35,6 +37,7 @@ _HOMES = {
     "extract": "openmarlin.jobs.extract",
     "load": "openmarlin.model.io",
     "masks": "openmarlin.jobs.masks",
+    "predict": "openmarlin.jobs.predict",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",
     "reconstruct": "openmarlin.jobs.reconstruct",

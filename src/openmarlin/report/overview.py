@@ -91,9 +91,13 @@ class Overview:
 
 
 def survey(
-    table: pa.Table, thumbs: Sequence[WindowThumb], failures: Sequence[tuple[str, str]]
+    table: pa.Table,
+    thumbs: Sequence[WindowThumb],
+    failures: Sequence[tuple[str, str]],
+    *,
+    shots: bool = True,
 ) -> Overview:
-    """Everything a report says about the table, ready for the page."""
+    """Everything a report says about the table, ready for the page; perhaps without pictures."""
     columns: Columns = {
         name: table.column(name).to_numpy()
         for name in table.column_names
@@ -109,7 +113,7 @@ def survey(
     for thumb in sorted(thumbs, key=lambda thumb: thumb.window):
         crops.setdefault((thumb.video, thumb.face), []).append(thumb)
     shown = _choose(videos, {video for video, _ in crops})
-    _add_details(shown, columns, crops)
+    _add_details(shown, columns, crops if shots else {})
     failed = {video_of(name) for name, _ in failures}
     partial = failed & {video.path for video in videos}
     real = int(columns["n_real"][columns["face"] >= 0].sum())
