@@ -15,6 +15,7 @@ from openmarlin.tasks.model import decide
 MOST_OUTPUTS = 6
 """Of many, so many are shown of one answer: the likeliest."""
 
+_LEAST = 0.001
 NO_ANSWER = "–"
 _BARE = frozenset({"0", "1", "-1", "yes", "no", "y", "n", "true", "false"})
 
@@ -74,7 +75,9 @@ class Wording:
         """A probability as a percentage, a quantity as it is."""
         if math.isnan(value):
             return NO_ANSWER
-        return f"{value:.3g}" if self.target.kind == "regression" else percent(value)
+        if self.target.kind == "regression":
+            return f"{value:.3g}"
+        return percent(value) if value >= _LEAST else "0 %" if value == 0 else "< 0.1 %"
 
     def lines(self, answer: Values, most: int) -> list[str]:
         """An answer for a label in a picture: "fake 93 %", "happy 81 %", or what applies.

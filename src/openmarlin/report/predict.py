@@ -13,19 +13,21 @@ from openmarlin.data.manifest import Row, display
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.report import words
 from openmarlin.report.answers import MOST_OUTPUTS, Wording, counts
-from openmarlin.report.overview import MAX_FACES, FaceView, Overview, VideoView, survey
+from openmarlin.report.overview import MAX_FACES, FaceView, Overview, VideoView, spans_of, survey
 from openmarlin.report.page import data_address, jpeg, write_page
 from openmarlin.report.plots import face_colours, percent
 from openmarlin.report.probability import Chart, make_chart, shown_outputs
-from openmarlin.report.timeline import Axis, clock
+from openmarlin.report.timeline import Axis, Layout, clock, lay_out, make_axis
 from openmarlin.tasks.inference import Answers
 from openmarlin.tasks.labels import Values
 from openmarlin.tasks.model import TaskModel
 
 MAX_ROWS = 500  # of the table of all videos
 MAX_FAILURES = 200
-MAX_COUNTS = 40  # outputs that are counted on the page
-SLOTS = 8  # pictures along an axis
+MAX_COUNTS = 24  # outputs that are counted on the page
+MAX_SLOTS = 8  # pictures along an axis
+_SLOTS_A_WINDOW = 3  # of which there are four pictures: more slots would stay empty
+_NEAR = 0.55  # of a slot, from its middle
 _JPEG_QUALITY = 80
 
 
@@ -49,10 +51,12 @@ class FaceAnswer:
 
 @dataclass(slots=True)
 class VideoAnswer:
-    """One video on the page."""
+    """One video on the page; `axis` ends with its last frame, `empty` has no face."""
 
     number: int
     view: VideoView
+    axis: Axis
+    empty: Layout
     decision: str
     said: str
     faces: list[FaceAnswer] = field(default_factory=list)
@@ -133,8 +137,9 @@ def _headline(wording: Wording, answers: Answers, n_rows: int) -> str:
     if wording.target.kind not in ("regression", "multilabel") and len(said):
         decisions = [wording.decision(answer) for answer in said]
         pairs = counts(wording, decisions, said)
-        if len(pairs) <= 4:
-            parts = [f"{n:,} {word}" for word, n in pairs]
+        others = sum(n for _, n in pairs[4:])
+        parts = [f"{n:,} {word}" for word, n in pairs[:4]]
+        parts += [words.count(others, "other")] if others else []
     if unseen and (parts or unseen == n_rows):
         parts.append(f"{unseen:,} not judged")
     return f"{head}: {', '.join(parts)}" if parts else head
@@ -159,7 +164,7 @@ def _counts(wording: Wording, answers: Answers) -> list[tuple[str, str, float]]:
         ]
     pairs = counts(wording, [wording.decision(answer) for answer in said], said)
     unseen = len(answers.rows) - len(said)
-    pairs = pairs[:MAX_COUNTS] + ([("not judged", unseen)] if unseen else [])
+    pairs = [pair for pair in pairs if pair[1]][:MAX_COUNTS] + ([("not judged", unseen)] if unseen else [])
     return [(name, f"{n:,}", 100 * n / len(answers.rows)) for name, n in pairs]
 
 
@@ -203,7 +208,7 @@ def _videos(
 ) -> list[VideoAnswer]:
     """The videos on show, their faces with pictures and charts."""
     table = answers.extracted.features.table
-    names = ("window", "start_s", "end_s", "n_frames", "n_real")
+    names = (name for name in table.column_names if name not in ("video", "embedding"))
     columns = {name: table.column(name).to_numpy() for name in names}
     crops: dict[tuple[str, int], list[WindowThumb]] = {}
     for thumb in answers.extracted.thumbs:
@@ -216,14 +221,20 @@ def _videos(
         answer = answers.judged[place]
         mine = np.concatenate([face.used for face in view.faces] or [np.empty(0, np.intp)])
         outputs = shown_outputs(wording, answers.windows[mine])
-        line = ", ".join(wording.lines(answer, MOST_OUTPUTS))
-        video = VideoAnswer(number, view, wording.decision(answer), line)
+        decision, line = wording.decision(answer), ", ".join(wording.lines(answer, MOST_OUTPUTS))
+        ends_s = float(columns["end_s"][view.rows].max())
+        axis = make_axis(float(columns["start_s"][view.rows].min()), ends_s)
+        empty = lay_out(spans_of(view.rows[columns["face"][view.rows] < 0], columns), axis)
+        line = "" if wording.target.kind == "multilabel" else line.removeprefix(f"{decision} ")
+        video = VideoAnswer(number, view, axis, empty, decision, line)
+        n_windows = len(np.unique(columns["window"][view.rows]))
+        n_slots = min(MAX_SLOTS, _SLOTS_A_WINDOW * n_windows)
         for face in view.faces[:MAX_FACES]:
-            assert view.axis is not None, "survey has given every video on show one"
             spans = np.stack([columns["start_s"], columns["end_s"]], axis=1)[face.used]
             said = answers.windows[face.used]
-            chart = make_chart(wording, outputs, spans, said, view.axis, face.colour, extent)
-            pictures = _pictures(face, crops.get((view.title, face.face), []), columns, view.axis)
+            chart = make_chart(wording, outputs, spans, said, axis, face.colour, extent)
+            thumbs = crops.get((view.title, face.face), [])
+            pictures = _pictures(face, thumbs, columns, axis, n_slots)
             said_of = _said(wording, answers.faces.get((place, face.face)), outputs, face.colour)
             video.faces.append(FaceAnswer(face, said_of, pictures, chart))
         videos.append(video)
@@ -253,7 +264,11 @@ def _said(
 
 
 def _pictures(
-    face: FaceView, thumbs: Sequence[WindowThumb], columns: Mapping[str, Any], axis: Axis
+    face: FaceView,
+    thumbs: Sequence[WindowThumb],
+    columns: Mapping[str, Any],
+    axis: Axis,
+    n_slots: int,
 ) -> list[Picture | None]:
     """A crop for every slot of the axis: the one nearest to its middle, where there is one."""
     rows = {int(columns["window"][row]): row for row in face.used}
@@ -268,12 +283,12 @@ def _pictures(
         shares = np.minimum(frames, n_real - 1) / n_real
         times += (start_s + shares * (end_s - start_s)).tolist()
         images += list(thumb.images)
-    width_s = (axis.end_s - axis.start_s) / SLOTS
+    width_s = (axis.end_s - axis.start_s) / n_slots
     pictures: list[Picture | None] = []
-    for slot in range(SLOTS):
+    for slot in range(n_slots):
         middle_s = axis.start_s + (slot + 0.5) * width_s
         place = int(np.argmin(np.abs(np.array(times) - middle_s))) if times else -1
-        if place < 0 or abs(times[place] - middle_s) > width_s / 2 + 1e-6:
+        if place < 0 or abs(times[place] - middle_s) > _NEAR * width_s:
             pictures.append(None)
             continue
         src = data_address(jpeg(images[place], _JPEG_QUALITY))

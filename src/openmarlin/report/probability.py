@@ -26,12 +26,14 @@ class Curve:
         name: of the output.
         colour: hex.
         path: SVG path in units of 0.1 % of the axis and `HEIGHT` from top to bottom.
+        area: the same, closed along the bottom; empty where several curves share a chart.
         limit: height at which a yes begins, in the same units; None for no such thing.
     """
 
     name: str
     colour: str
     path: str
+    area: str = ""
     limit: float | None = None
 
 
@@ -148,13 +150,16 @@ def make_chart(
         return chart
     low, high = extent
     middle = (low + high) / 2
-    chart.ticks = [(0, wording.number(high)), (50, wording.number(middle))]
-    chart.ticks.append((100, wording.number(low)))
+    is_share = wording.target.kind != "regression"
+    for top, value in ((0, high), (50, middle), (100, low)):
+        chart.ticks.append((top, wording.number(value) if is_share else f"{value:.2g}"))
     for i, tint in zip(outputs, colours, strict=True):
         heights = HEIGHT * (1 - (blocks.answers[:, i] - low) / (high - low))
         limit = wording.limit(i)
         height = HEIGHT * (1 - limit) if np.isfinite(limit) else None
-        chart.curves.append(Curve(wording.outputs[i], tint, _steps(blocks, heights), height))
+        path = _steps(blocks, heights)
+        area = _area(path) if len(outputs) == 1 else ""
+        chart.curves.append(Curve(wording.outputs[i], tint, path, area, height))
     return chart
 
 
@@ -203,3 +208,9 @@ def _steps(blocks: _Blocks, heights: Values) -> str:
         path += f"{'L' if joined else 'M'}{10 * left:.0f} {height:.1f}H{10 * right:.0f}"
         before = right
     return path
+
+
+def _area(path: str) -> str:
+    """What lies under a path of `_steps`."""
+    runs = (run for run in path.split("M") if run)
+    return "".join(f"M{run.split()[0]} {HEIGHT}L{run}V{HEIGHT}Z" for run in runs)
