@@ -164,7 +164,8 @@ def _counts(wording: Wording, answers: Answers) -> list[tuple[str, str, float]]:
         ]
     pairs = counts(wording, [wording.decision(answer) for answer in said], said)
     unseen = len(answers.rows) - len(said)
-    pairs = [pair for pair in pairs if pair[1]][:MAX_COUNTS] + ([("not judged", unseen)] if unseen else [])
+    pairs = [pair for pair in pairs if pair[1]][:MAX_COUNTS]
+    pairs += [("not judged", unseen)] if unseen else []
     return [(name, f"{n:,}", 100 * n / len(answers.rows)) for name, n in pairs]
 
 
