@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from openmarlin.jobs.extract import extract
+    from openmarlin.jobs.faces import faces
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.predict import predict
     from openmarlin.jobs.prepare import prepare
@@ -24,6 +25,7 @@ __all__ = [
     "Encoder",
     "__version__",
     "extract",
+    "faces",
     "load",
     "masks",
     "predict",
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "Encoder": "openmarlin.model.encoder",
     "extract": "openmarlin.jobs.extract",
+    "faces": "openmarlin.jobs.faces",
     "load": "openmarlin.model.io",
     "masks": "openmarlin.jobs.masks",
     "predict": "openmarlin.jobs.predict",

@@ -29,6 +29,7 @@ from openmarlin.console import console
 from openmarlin.errors import InputError, OpenMarlinError, on_command_line
 from openmarlin.jobs.settings import (
     ExtractSettings,
+    FacesSettings,
     MasksSettings,
     PrepareSettings,
     ReconstructSettings,
@@ -92,6 +93,13 @@ VERBS = {
         "Pre-train a model on a store.",
         "The store that `openmarlin prepare` wrote.",
         memory="keep_freed_memory",
+    ),
+    "faces": Verb(
+        FacesSettings,
+        "Measure faces in every frame: boxes, head pose, 52 expressions, perhaps the mesh.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
     ),
     "reconstruct": Verb(
         ReconstructSettings,

@@ -161,7 +161,7 @@ class Landmarker:
 
     def _face(self, mesh: NDArray[np.float32], score: float, square: _Square) -> Face:
         points = _to_source(mesh, square)
-        values = blendshapes(points, self.nets) if self._blendshapes else None
+        values = blendshapes(points[None], self.nets)[0] if self._blendshapes else None
         return Face(points, score, values)
 
 

@@ -13,7 +13,7 @@ from openmarlin.video.windows import Tail
 Backend = Literal["auto", "torch", "openvino"]
 
 FACES, WINDOWS, ENCODER, OUTPUT = "Faces", "Windows", "Encoder", "Output"
-CROPS, TRACKS, MASKING = "Crops", "Tracks", "Masking"
+CROPS, TRACKS, MASKING, FRAMES = "Crops", "Tracks", "Masking", "Frames"
 
 
 class ExtractSettings(Settings):
@@ -137,3 +137,37 @@ class MasksSettings(Settings):
         group=MASKING,
     )
     seed: int = setting(0, "Of the random choice of tokens.", group=MASKING, ge=0)
+
+
+class FacesSettings(Settings):
+    """How faces are measured. Two runs with equal settings give equal tables."""
+
+    out: UserPath | None = setting(
+        None,
+        "A folder (which can be resumed), or one .parquet or .csv file.",
+        group=OUTPUT,
+        saved=False,
+    )
+    points: bool = setting(False, "Also write the 478 mesh points (not in a CSV).", group=OUTPUT)
+    overlay: bool = setting(
+        False, "Also write each video with its faces drawn on it (needs a folder).", group=OUTPUT
+    )
+
+    faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = setting(
+        "all", "In each frame the largest face, all, or the N largest.", group=FACES
+    )
+    rate: int = setting(1, "A row for every RATE-th frame.", group=FRAMES, ge=1)
+    limit_seconds: float | None = setting(
+        None, "Read at most this much of each video.", group=FRAMES, gt=0
+    )
+
+    workers: int | None = setting(
+        None, "Processes; one a core without it.", group=OUTPUT, free=True, ge=1
+    )
+    resume: bool = setting(
+        False,
+        "Go on with an interrupted run in OUT, or add videos to a finished one.",
+        group=OUTPUT,
+        saved=False,
+    )
+    overwrite: bool = setting(False, "Replace an earlier run in OUT.", group=OUTPUT, saved=False)

@@ -77,7 +77,7 @@ def reading_facts(overview: Overview, meta: Mapping[str, Any]) -> list[tuple[str
         rows.append(("Videos without any face", f"{overview.n_faceless_videos:,}", ""))
     seconds, wall = (_number(meta, "throughput", name) for name in ("video_s", "wall_s"))
     if seconds is not None and wall is not None:
-        rows.append(("Video", _duration(seconds), f"in {_duration(wall)}"))
+        rows.append(("Video", duration(seconds), f"in {duration(wall)}"))
     return rows
 
 
@@ -131,7 +131,8 @@ def _number(meta: Mapping[str, Any], group: str, name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 4.2 s, 3 min 05 s, 1 h 02 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
