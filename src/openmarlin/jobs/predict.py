@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 from rich.markup import escape
 
-from openmarlin.console import console, say_troubles
+from openmarlin.console import console, job_progress, say_troubles
 from openmarlin.data.manifest import Manifest, read_manifest
-from openmarlin.data.parts import PARTS
-from openmarlin.errors import InputError
+from openmarlin.data.parts import PARTS, FinishedVideos
+from openmarlin.errors import InputError, VideoError
 from openmarlin.model.zoo import caution
 from openmarlin.output import Failures, OutputFolder, part_name
+from openmarlin.report.answers import Wording
 from openmarlin.report.predict import write_report
+from openmarlin.report.predict_overlay import AnswersOverTime, draw_answers
 from openmarlin.settings import documented, read_settings
 from openmarlin.tasks import window_table
 from openmarlin.tasks.inference import (
@@ -113,6 +115,8 @@ def predict(
         answers = answer_windows(model, extracted, len(manifest.rows))
         meta = _meta(s, model, encoder, manifest, answers, len(folder.failures))
         result = _result(model, manifest, answers, folder, meta)
+        if s.overlay:
+            _draw_overlays(s, model, manifest, answers, folder, progress=progress)
         failures = list(folder.failures.as_dict().items())
         notes = [video["note"] for video in result.videos]
         report = folder.path / REPORT_FILE
@@ -175,6 +179,39 @@ def _notes(manifest: Manifest, answers: Answers, failures: Failures) -> list[str
         else:
             notes.append(reason)
     return notes
+
+
+def _draw_overlays(
+    s: PredictSettings,
+    model: TaskModel,
+    manifest: Manifest,
+    answers: Answers,
+    folder: OutputFolder,
+    *,
+    progress: bool,
+) -> None:
+    """One video after the other; an overlay that is newer than the part of its video stays."""
+    wording = Wording(model.target, model.config.thresholds)
+    finished = FinishedVideos(folder.path, model.head.width)
+    for unfinished in (folder.path / OVERLAY).glob(".*.part"):  # of a process that was killed
+        unfinished.unlink()
+    with job_progress("overlays") as bar:
+        bar.disable = bar.disable or not progress
+        task = bar.add_task("overlay", total=len(manifest.rows), note="")
+        for place, row in enumerate(manifest.rows):
+            target = folder.path / OVERLAY / f"{row.video.stem}-{row.key[:6]}.mp4"
+            part = finished.part(row)
+            if part.is_file() and not _is_newer(target, part):
+                said = AnswersOverTime.of(answers, place)
+                try:
+                    draw_answers(row, target, finished.boxes(row), said, wording, s.limit_seconds)
+                except VideoError as error:
+                    folder.failures.add(row.video, f"no overlay: {error}", row.part)
+            bar.update(task, advance=1)
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    return path.is_file() and path.stat().st_mtime_ns >= than.stat().st_mtime_ns
 
 
 def _meta(
