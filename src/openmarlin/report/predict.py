@@ -318,5 +318,3 @@ def _card(model: TaskModel, meta: Mapping[str, Any]) -> list[tuple[str, words.Pa
     }
     run = {name: value for name, value in meta.items() if name != "notes"}
     return words.settings(groups | run)
-
-
