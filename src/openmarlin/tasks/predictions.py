@@ -121,8 +121,9 @@ def answer_columns(
     if target.kind == "regression":
         return {f"predicted_{name}": n for name, n in zip(target.outputs, numbers, strict=True)}
     words = [target.words(label) for label in decide(scores, target, thresholds)]
+    names = target.values if len(target.values) > 1 else target.columns
     columns: dict[str, list[Any]] = {
-        f"predicted_{name}": [word[k] for word in words] for k, name in enumerate(target.values)
+        f"predicted_{name}": [word[k] for word in words] for k, name in enumerate(names)
     }
     return columns | {f"p_{name}": n for name, n in zip(target.outputs, numbers, strict=True)}
 
