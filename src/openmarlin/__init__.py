@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.faces import faces
+    from openmarlin.jobs.manifest import manifest
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.predict import predict
     from openmarlin.jobs.prepare import prepare
@@ -27,6 +28,7 @@ __all__ = [
     "extract",
     "faces",
     "load",
+    "manifest",
     "masks",
     "predict",
     "prepare",
@@ -39,6 +41,7 @@ _HOMES = {
     "extract": "openmarlin.jobs.extract",
     "faces": "openmarlin.jobs.faces",
     "load": "openmarlin.model.io",
+    "manifest": "openmarlin.jobs.manifest",
     "masks": "openmarlin.jobs.masks",
     "predict": "openmarlin.jobs.predict",
     "prepare": "openmarlin.jobs.prepare",

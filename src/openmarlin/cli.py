@@ -26,10 +26,12 @@ from rich.markup import escape
 
 from openmarlin import __version__
 from openmarlin.console import console
+from openmarlin.data.layouts import LAYOUTS
 from openmarlin.errors import InputError, OpenMarlinError, on_command_line
 from openmarlin.jobs.settings import (
     ExtractSettings,
     FacesSettings,
+    ManifestSettings,
     MasksSettings,
     PrepareSettings,
     ReconstructSettings,
@@ -117,6 +119,12 @@ VERBS = {
         "Videos, folders, CSV tables with a column 'video'.",
         several=True,
         memory="return_large_blocks",
+    ),
+    "manifest": Verb(
+        ManifestSettings,
+        "Turn a published data set, as it lies on disk, into a table of videos and labels.",
+        f"A layout ({', '.join(LAYOUTS)}) and the folder of the data set (csv: the table).",
+        names=("LAYOUT", "ROOT"),
     ),
 }
 

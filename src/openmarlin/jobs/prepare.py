@@ -14,7 +14,8 @@ import numpy as np
 from rich.markup import escape
 
 from openmarlin.console import console, job_progress
-from openmarlin.data.layouts import Source, list_sources
+from openmarlin.data.layouts import list_sources
+from openmarlin.data.layouts.source import Source
 from openmarlin.data.manifest import Manifest
 from openmarlin.data.pool import WorkerDiedError, check_main_guard, run_each
 from openmarlin.data.store import INDEX_FILE, Store, StoreWriter

@@ -14,6 +14,7 @@ Backend = Literal["auto", "torch", "openvino"]
 
 FACES, WINDOWS, ENCODER, OUTPUT = "Faces", "Windows", "Encoder", "Output"
 CROPS, TRACKS, MASKING, FRAMES = "Crops", "Tracks", "Masking", "Frames"
+DATA_SET = "Data set"
 
 
 class ExtractSettings(Settings):
@@ -171,3 +172,38 @@ class FacesSettings(Settings):
         saved=False,
     )
     overwrite: bool = setting(False, "Replace an earlier run in OUT.", group=OUTPUT, saved=False)
+
+
+class ManifestSettings(Settings):
+    """What is taken of a published data set. Each has some of these settings; see docs/datasets.md.
+
+    Equal settings and folders give equal tables.
+    """
+
+    out: UserPath = setting(..., "The table, a .csv.", group=OUTPUT, saved=False)
+    split: str | None = setting(
+        None,
+        "CelebV-HQ: paper-like (by clip), leak-free (by YouTube video; without it), given (the "
+        "lists in its folder) or none.",
+        group=DATA_SET,
+    )
+    labels: tuple[str, ...] = setting(
+        (), "CelebV-HQ: appearance, action (both without it) or emotion.", group=DATA_SET
+    )
+    fold: int | None = setting(
+        None,
+        "DFEW, MAFW, CREMA-D, RAVDESS: which is tested on; 1 without it.",
+        group=DATA_SET,
+        ge=1,
+    )
+    compression: str | None = setting(
+        None,
+        "FaceForensics++, DFD: c0, c23 (without it), c40, or c23_c40 (compressed twice).",
+        group=DATA_SET,
+    )
+    methods: tuple[str, ...] = setting(
+        (),
+        "FaceForensics++: the four of the paper without it; FaceShifter is one more.",
+        group=DATA_SET,
+    )
+    overwrite: bool = setting(False, "Replace an earlier table.", group=OUTPUT, saved=False)
