@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from openmarlin.data.parts import PARTS, FinishedVideos
 from openmarlin.errors import InputError, VideoError
 from openmarlin.model.zoo import caution
 from openmarlin.output import Failures, OutputFolder, part_name
-from openmarlin.report.answers import Wording
+from openmarlin.report.answers import MOST_OUTPUTS, Wording
 from openmarlin.report.predict import write_report
 from openmarlin.report.predict_overlay import AnswersOverTime, draw_answers
 from openmarlin.settings import documented, read_settings
@@ -30,6 +30,7 @@ from openmarlin.tasks.inference import (
     extractor_of,
     unlabelled,
 )
+from openmarlin.tasks.labels import Target
 from openmarlin.tasks.model import TaskModel
 from openmarlin.tasks.predictions import PREDICTIONS_FILE, Predictions
 from openmarlin.tasks.settings import PredictSettings
@@ -43,6 +44,9 @@ _FILES = (
     *(PARTS, OVERLAY),
 )
 
+_NOT_READ = "not read"
+_SAID = 12  # videos in the terminal
+
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
@@ -54,7 +58,7 @@ class Prediction:
             there is no value.
         failures: {video: reason} of what could not be read, or only in part. Parts of a video are
             named as "a.mp4 [1.0 s to 2.0 s]".
-        meta: model, settings, counts and throughput, as in meta.json of `extract`.
+        meta: model, task, settings, counts and throughput, as in meta.json of `extract`.
         out: the folder that was written.
     """
 
@@ -171,7 +175,7 @@ def _notes(manifest: Manifest, answers: Answers, failures: Failures) -> list[str
     for i, row in enumerate(manifest.rows):
         reason = reasons.get(part_name(str(row.video), row.part), "")
         if row.key not in answers.extracted.records:
-            notes.append(f"not read: {reason}")
+            notes.append(f"{_NOT_READ}: {reason}")
         elif not answers.n_windows[i]:
             notes.append("too short for a window: not judged")
         elif not answers.seen[i]:
@@ -233,6 +237,7 @@ def _meta(
             "licence": config.licence,
             "caution": caution(config),
         },
+        "task": {"target": model.config.target, "thresholds": model.config.thresholds},
         "settings": s.recipe(free=False),
         "precision": runner.precision,
         "backend": runner.backend,
@@ -252,9 +257,11 @@ def _meta(
 
 
 def announce(result: Prediction) -> None:
-    """Say in a few lines what was done and where to look."""
+    """Say in a few lines what was seen and done, and where to look."""
     counts = result.meta["counts"]
     say_troubles(result.meta["model"], result.meta["notes"], result.failures)
+    for line in _said(result):
+        console.print(escape(line), soft_wrap=True)
     console.print(
         f"{counts['videos_done']} of {counts['videos']} videos, {counts['faces']} faces, "
         f"{counts['windows']} windows ({counts['windows_without_face']} without a face), "
@@ -263,3 +270,19 @@ def announce(result: Prediction) -> None:
         soft_wrap=True,
     )
     console.print(f"Look at {escape(str(result.out / REPORT_FILE))}", soft_wrap=True)
+
+
+def _said(result: Prediction) -> Iterator[str]:
+    """What was said of the first videos that could be read."""
+    task = result.meta["task"]
+    wording = Wording(Target.of(task["target"]), task["thresholds"])
+    prefix = "predicted_" if wording.target.kind == "regression" else "p_"
+    names = [prefix + name for name in wording.target.outputs]
+    videos = [video for video in result.videos if not video["note"].startswith(_NOT_READ)]
+    for video in videos[:_SAID]:
+        answer = np.array([video[name] for name in names], np.float64)
+        decision, lines = wording.decision(answer), wording.lines(answer, MOST_OUTPUTS)
+        said = f"{decision} ({', '.join(lines)})" if lines and lines != [decision] else decision
+        yield f"{Path(video['video']).name}: {said if video['face_seen'] else video['note']}"
+    if len(videos) > _SAID:
+        yield f"... and {len(videos) - _SAID} more in {PREDICTIONS_FILE}"

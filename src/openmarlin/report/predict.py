@@ -316,5 +316,5 @@ def _card(model: TaskModel, meta: Mapping[str, Any]) -> list[tuple[str, words.Pa
         "trained on": config.trained_on,
         "chosen on": config.chosen_on,
     }
-    run = {name: value for name, value in meta.items() if name != "notes"}
+    run = {name: value for name, value in meta.items() if name not in ("notes", "task")}
     return words.settings(groups | run)
