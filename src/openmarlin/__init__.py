@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from openmarlin.jobs.faces import faces
     from openmarlin.jobs.manifest import manifest
     from openmarlin.jobs.masks import masks
+    from openmarlin.jobs.predict import predict
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
     from openmarlin.jobs.probe import probe
@@ -32,6 +33,7 @@ __all__ = [
     "load",
     "manifest",
     "masks",
+    "predict",
     "prepare",
     "pretrain",
     "probe",
@@ -46,6 +48,7 @@ _HOMES = {
     "load": "openmarlin.model.io",
     "manifest": "openmarlin.jobs.manifest",
     "masks": "openmarlin.jobs.masks",
+    "predict": "openmarlin.jobs.predict",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",
     "probe": "openmarlin.jobs.probe",

@@ -38,7 +38,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
-from openmarlin.tasks.settings import EvaluateSettings, ProbeSettings
+from openmarlin.tasks.settings import EvaluateSettings, PredictSettings, ProbeSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -125,6 +125,13 @@ VERBS = {
         MasksSettings,
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
+    ),
+    "predict": Verb(
+        PredictSettings,
+        "Say what a trained model of a task sees in new videos: tables, a report, overlays.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
     ),
     "manifest": Verb(
         ManifestSettings,

@@ -117,12 +117,8 @@ class FinishedVideos(VideoParts):
             return None
 
     def files(self, row: Row) -> list[Path]:
-        return [
-            self.part(row),
-            self.part(row).with_suffix(".npz"),
-            self._tokens(row),
-            self._boxes(row),
-        ]
+        part = self.part(row)
+        return [part, part.with_suffix(".npz"), self._tokens(row), self._boxes(row)]
 
     def commit(
         self,
@@ -157,11 +153,6 @@ class FinishedVideos(VideoParts):
         """Where the faces of a finished video are; no face where no boxes were kept."""
         path = self._boxes(row)
         return FaceBoxes.load(path) if path.is_file() else FaceBoxes({})
-
-    def finished_s(self, row: Row) -> float | None:
-        """When a row was finished, by the clock of files; None where it is not."""
-        part = self.part(row)
-        return part.stat().st_mtime if part.is_file() else None
 
     def thumbs(self, row: Row) -> list[WindowThumb]:
         """The thumbs of a video; none where it is not finished."""

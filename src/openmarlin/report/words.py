@@ -59,7 +59,13 @@ def trouble(overview: Overview) -> str:
 
 def facts(overview: Overview, meta: Mapping[str, Any], dim: int) -> list[tuple[str, str, str]]:
     """The figures under the headline: name, value, remark."""
-    rows = [("Feature vectors", f"{overview.n_used:,}", f"of {dim:,} values")]
+    vectors = ("Feature vectors", f"{overview.n_used:,}", f"of {dim:,} values")
+    return [vectors, *reading_facts(overview, meta)]
+
+
+def reading_facts(overview: Overview, meta: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """How videos were read and encoded: name, value, remark."""
+    rows = []
     model = meta.get("model")
     if isinstance(model, Mapping) and model.get("name"):
         rows.append(("Model", str(model["name"]), ""))

@@ -142,9 +142,11 @@ class EvaluateSettings(PlaceSettings, ReadSettings):
 
 
 class PredictSettings(PlaceSettings, ReadSettings):
-    """How new videos are answered."""
+    """How new videos are answered. Rate, stride and crops are those the model has learnt from."""
 
-    model: UserPath = setting(..., "The model folder of a probe or fine-tuning run.", group=ENCODER)
+    model: UserPath = setting(
+        ..., "The folder `model` of a probe or fine-tuning run.", group=ENCODER
+    )
     faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = setting(
         "all", "In each window the largest face, all, or the N largest.", group=WINDOWS
     )
@@ -152,5 +154,7 @@ class PredictSettings(PlaceSettings, ReadSettings):
         None, "Read at most this much of each video.", group=WINDOWS, gt=0
     )
     overlay: bool = setting(
-        False, "Also write each video with boxes and answers drawn on it.", group=OUTPUT
+        False,
+        "Also write each video with its sound, boxes and answers drawn on it, to OUT/overlay.",
+        group=OUTPUT,
     )
