@@ -225,6 +225,21 @@ def test_sound_lies_on_the_clock_of_the_pictures(clips: Path, tmp_path: Path) ->
     assert {silent.sound(number) is None for number in range(len(silent))} == {True}
 
 
+def test_points_lie_on_the_regions_and_change_nothing_else(
+    whole: Preparation, videos: list[Path], tmp_path: Path
+) -> None:
+    store = prepare(videos[0], out=tmp_path / "s", workers=1, points=True, **OPTIONS).store
+    images, cells = store.read(1, [0, 13])
+    points = store.points(1, [0, 13])
+    assert points.shape == (2, 478, 2)
+    for (x, y), name in ((points[0, 4], "nose"), (points[1, 468], "right_eye")):
+        assert cells[:, int(y) // 8, int(x) // 8].max() & region_bits([name])
+    bare_images, bare_cells = whole.store.read(1, [0, 13])
+    np.testing.assert_array_equal(images, bare_images)
+    np.testing.assert_array_equal(cells, bare_cells)
+    assert store.verify() == []
+
+
 def test_parts_that_fail_are_listed_in_order_with_their_bounds(clips: Path, tmp_path: Path) -> None:
     clip, table = clips / "signer_thanks.mkv", tmp_path / "list.csv"
     table.write_text(f"video,start_s,end_s\n{clip},9,\n{clip},0,0.5\n{clip},8,9\n")

@@ -50,6 +50,7 @@ class ClipDataset(Dataset[Sample]):
         self.store, self.tracks = store, list(tracks)
         self.frames, self.rate = frames, rate
         self.transforms, self.seed = list(transforms), seed
+        self._needs_points = any(getattr(each, "needs_points", False) for each in self.transforms)
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -61,7 +62,8 @@ class ClipDataset(Dataset[Sample]):
         number = self.tracks[index % len(self.tracks)]
         track = self.store.tracks[number]
         frames = draw_frames(track.n_frames, self.frames, self.rate, rng)
-        clip = Clip(track, frames, *self.store.read(number, frames))
+        points = self.store.points(number, frames) if self._needs_points else None
+        clip = Clip(track, frames, *self.store.read(number, frames), points=points)
         for transform in self.transforms:
             clip = transform(clip, rng)
         video = torch.from_numpy(np.ascontiguousarray(clip.images))

@@ -40,7 +40,11 @@ class Clip:
         frames: T frame numbers.
         images: (T, S, S, 3) uint8 RGB.
         cells: (T, S/8, S/8) uint16 class bits.
-        extras: what else belongs to the sample, by name.
+        extras: what else belongs to the sample, by name; "target" is the label, (1,) float32 where
+            it is binary.
+        points: (T, 478, 2) float32 mesh points in pixels of the images, NaN in frames without; None
+            where no transform needs them or the store has none. In a mirrored clip they outline the
+            mirrored face; which point is which is not renamed.
     """
 
     track: Track
@@ -48,9 +52,11 @@ class Clip:
     images: Images
     cells: Cells
     extras: dict[str, Tensor] = field(default_factory=dict)
+    points: NDArray[np.float32] | None = None
 
 
 Transform = Callable[[Clip, np.random.Generator], Clip]
+"""One that has a true attribute `needs_points` gets clips with their mesh points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,11 @@ class Crop:
         if self.amount:
             view = random_view(self.stored, self.margin, self.amount, rng)
         images = crop_images(clip.images, view, self.size)
-        return replace(clip, images=images, cells=crop_cells(clip.cells, view, self.size))
+        cells = crop_cells(clip.cells, view, self.size)
+        points = clip.points
+        if points is not None:
+            points = (points - np.float32((view.x, view.y))) * np.float32(self.size / view.side)
+        return replace(clip, images=images, cells=cells, points=points)
 
 
 def flip(clip: Clip, rng: np.random.Generator) -> Clip:
@@ -86,7 +96,10 @@ def flip(clip: Clip, rng: np.random.Generator) -> Clip:
     if rng.random() >= 0.5:
         return clip
     images, cells = mirror(clip.images, clip.cells)
-    return replace(clip, images=images, cells=cells)
+    points = clip.points
+    if points is not None:
+        points = points * np.float32((-1, 1)) + np.float32((images.shape[2], 0))
+    return replace(clip, images=images, cells=cells, points=points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +240,11 @@ def random_colours(images: Images, amount: float, rng: np.random.Generator) -> I
     matrix = np.empty((3, 4))
     matrix[:, :3] = brightness * contrast * mix
     matrix[:, 3] = brightness * (1 - contrast) * middle
+    return recolour(images, matrix)
+
+
+def recolour(images: Images, matrix: NDArray[np.float64]) -> Images:
+    """Every colour (r, g, b, 1) times a matrix (3, 4), cut off at 0 and 255."""
     flat = np.ascontiguousarray(images).reshape(-1, images.shape[2], 3)
     return np.asarray(cv2.transform(flat, matrix), np.uint8).reshape(images.shape)
 

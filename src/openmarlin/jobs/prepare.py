@@ -123,7 +123,14 @@ def _make_tracks(
 ) -> Speed:
     """One sitting: makes the tracks of every video that has none yet, and lists what fails."""
     rules = TrackRules(
-        s.size, s.margin, s.min_frames, s.max_frames, s.min_face_px, s.sound, s.limit_seconds
+        s.size,
+        s.margin,
+        s.min_frames,
+        s.max_frames,
+        s.min_face_px,
+        s.sound,
+        s.limit_seconds,
+        s.points,
     )
     todo = []
     for source in sources:

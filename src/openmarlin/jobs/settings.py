@@ -81,6 +81,9 @@ class PrepareSettings(Settings):
     max_frames: int = setting(300, "Cut longer tracks into pieces.", group=TRACKS, ge=1)
     min_face_px: float = setting(64, "Leave smaller faces out.", group=TRACKS, ge=0)
     sound: bool = setting(False, "Keep the sound of each track, 16 kHz mono.", group=TRACKS)
+    points: bool = setting(
+        False, "Keep the 478 mesh points of each frame, as self-blended clips need.", group=TRACKS
+    )
     limit_seconds: float | None = setting(
         None, "Read at most this much of each video.", group=TRACKS, gt=0
     )
