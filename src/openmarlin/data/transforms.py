@@ -234,13 +234,19 @@ def mirror(images: Images, cells: Cells) -> tuple[Images, Cells]:
 
 def random_colours(images: Images, amount: float, rng: np.random.Generator) -> Images:
     """Brightness, contrast and saturation each times 1 - amount to 1 + amount."""
-    brightness, contrast, saturation = rng.uniform(1 - amount, 1 + amount, 3)
+    return recolour(images, colour_matrix(images, *rng.uniform(1 - amount, 1 + amount, 3)))
+
+
+def colour_matrix(
+    images: Images, brightness: float, contrast: float, saturation: float
+) -> NDArray[np.float64]:
+    """The matrix (3, 4) that multiplies brightness, contrast and saturation, see `recolour`."""
     mix = saturation * np.eye(3) + (1 - saturation) * _LUMA
     middle = images[:, ::8, ::8].mean()
     matrix = np.empty((3, 4))
     matrix[:, :3] = brightness * contrast * mix
     matrix[:, 3] = brightness * (1 - contrast) * middle
-    return recolour(images, matrix)
+    return matrix
 
 
 def recolour(images: Images, matrix: NDArray[np.float64]) -> Images:

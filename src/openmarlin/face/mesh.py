@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 N_POINTS = 478
 """Points of a mesh."""
 
+# fmt: off
+FOREHEAD = (10, 54, 67, 68, 69, 103, 104, 108, 109, 151, 284, 297, 298, 299, 332, 333, 337, 338)
+"""Points above the brows in a frontal face; those of one side mirror those of the other."""
+# fmt: on
+
 
 def fill_gaps(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
     """Fill the gaps of (T) meshes by straight lines in time; None if there is no mesh at all."""
