@@ -78,12 +78,14 @@ class TrainingData:
         train: clips to learn from, by `Key`.
         held_out: clips to validate with, by `Key`; any index will do, the epoch is 0.
         stream: the order of the keys.
+        val_clips: held-out clips that a validation takes.
         notes: what the log should say about them.
     """
 
     train: Dataset[Sample]
     held_out: Dataset[Sample]
     stream: SampleStream
+    val_clips: int
     notes: list[str] = field(default_factory=list)
 
 
@@ -144,9 +146,13 @@ class SampleStream:
     def _key(self, position: int) -> Key:
         epoch, place = divmod(position, self._length)
         if epoch != self._epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self._group))
-            self._epoch, self._order = epoch, self._some_of_each_group(order)
+            rng = np.random.default_rng([self.seed, epoch])
+            self._epoch, self._order = epoch, self._draw_order(rng)
         return epoch, int(self._order[place])
+
+    def _draw_order(self, rng: np.random.Generator) -> np.ndarray:
+        """The tracks of an epoch."""
+        return self._some_of_each_group(rng.permutation(len(self._group)))
 
     def _some_of_each_group(self, order: np.ndarray) -> np.ndarray:
         """The tracks that are among the first `per_group` of their group, still in that order."""
@@ -156,6 +162,22 @@ class SampleStream:
         starts = np.searchsorted(self._group[by_group], self._group[by_group])
         chosen = by_group[np.arange(len(by_group)) - starts < self.per_group]
         return order[np.isin(order, chosen)]
+
+
+class WeightedStream(SampleStream):
+    """As many keys in an epoch as there are tracks, each drawn with a chance of its own.
+
+    Args:
+        weights: (n_tracks,) above 0, in proportion to the chances.
+        seed: of the draws.
+    """
+
+    def __init__(self, weights: Sequence[float], seed: int) -> None:
+        super().__init__([""] * len(weights), seed)
+        self._chances = np.asarray(weights, float) / np.sum(weights)
+
+    def _draw_order(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.choice(len(self._chances), len(self._chances), p=self._chances)
 
 
 class StepBatches:
