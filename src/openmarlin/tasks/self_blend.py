@@ -40,7 +40,9 @@ _SHIFT_XY, _SCALE = (0.03, 0.015), 0.95  # shares of the side; the least scale, 
 _ELASTIC, _ELASTIC_SIGMA_PX = 50.0, 7.0
 _BLUR_PX = (5.0, 25.0)  # width of a Gaussian's window
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
-_FINE = 4  # pixels that are filled for one of a small mask: an edge must not jump from frame to frame
+_FINE = (
+    4  # pixels that are filled for one of a small mask: an edge must not jump from frame to frame
+)
 _FRACTION_BITS = 4  # of a polygon's corners
 
 

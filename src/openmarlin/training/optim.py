@@ -155,8 +155,8 @@ class Plateau(Schedule):
     """Linear warm-up, then a rate that is halved when the training loss falls no more.
 
     So the reference trains its tasks (torch's ReduceLROnPlateau, factor 0.5, patience 7): an epoch
-    is a bad one unless its mean loss is below 0.9999 of the best; the eighth bad one in a row halves
-    the rate. A rate below `floor` ends the training.
+    is a bad one unless its mean loss is below 0.9999 of the best; the eighth bad one in a row
+    halves the rate. A rate below `floor` ends the training.
 
     Attributes:
         epoch_steps: steps of an epoch, perhaps broken.

@@ -57,8 +57,8 @@ class RunSettings(Settings):
     )
     schedule: Literal["cosine", "plateau"] = setting(
         "cosine",
-        "How the learning rate falls: along a cosine, or by half whenever the training loss has not "
-        "fallen for 7 epochs, until it is below min_lr and training ends.",
+        "How the learning rate falls: along a cosine, or by half whenever the training loss has "
+        "not fallen for 7 epochs, until it is below min_lr and training ends.",
         group=OPTIMISER,
     )
     muon_lr: float | None = setting(

@@ -17,7 +17,6 @@ from openmarlin.training.optim import EMA, FACTOR, Schedule
 from openmarlin.training.settings import RunSettings
 from openmarlin.training.task import Batch, Losses, Player, Task
 
-
 _SCHEDULE = "schedule"
 
 
