@@ -71,7 +71,9 @@ def main(folder: str, sheet: str, seed: str = "0") -> None:
         print(f"{title}: flicker {flicker(clips[-1]):.2f}")
     self_blend_sheet(Path(sheet), clips, title="Self-blended clips")
     clip = some_clip(store, 0, rng)
-    print(f"{FRAMES} x {SIZE} px: {median_ms(clip, 1):.1f} ms a fake, {median_ms(clip, 0):.1f} real")
+    print(
+        f"{FRAMES} x {SIZE} px: {median_ms(clip, 1):.1f} ms a fake, {median_ms(clip, 0):.1f} real"
+    )
 
 
 if __name__ == "__main__":

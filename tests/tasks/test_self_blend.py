@@ -87,9 +87,7 @@ def test_within_the_mask_the_clip_is_the_one_that_was_pasted(seed: int) -> None:
 def test_a_clip_that_stands_still_gives_a_fake_that_stands_still(seed: int) -> None:
     """All parameters are drawn once a clip: nothing flickers."""
     images = np.repeat(some_images(1), 3, axis=0)
-    fakes, masks = self_blend(
-        images, some_points(3), draw_blend(SIDE, np.random.default_rng(seed))
-    )
+    fakes, masks = self_blend(images, some_points(3), draw_blend(SIDE, np.random.default_rng(seed)))
     np.testing.assert_array_equal(fakes[0], fakes[1])
     np.testing.assert_array_equal(fakes[0], fakes[2])
     np.testing.assert_array_equal(masks[0], masks[2])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 from openmarlin.output import atomic
@@ -41,18 +42,26 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> 
         rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF)})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED
+        copy_colours(yuv_picture(first), stream.codec_context)
         for frame in chain([first], frames):
             if frame.shape != first.shape:
                 raise ValueError(f"frames of {first.shape} and {frame.shape} in one video")
-            container.mux(stream.encode(_picture(frame)))
+            container.mux(stream.encode(yuv_picture(frame)))
         container.mux(stream.encode())
 
 
-def _picture(frame: NDArray[np.uint8]) -> av.VideoFrame:
+def copy_colours(picture: av.VideoFrame, context: VideoCodecContext) -> None:
+    """Let an encoder say how the colours of its pictures are coded."""
+    context.colorspace, context.color_range = picture.colorspace, picture.color_range
+    context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc
+
+
+def yuv_picture(frame: NDArray[np.uint8]) -> av.VideoFrame:
+    """RGB (H, W, 3) as 4:2:0; an odd side is made even by repeating the last row or column."""
     odd = [(0, side % 2) for side in frame.shape[:2]]
     even = np.ascontiguousarray(np.pad(frame, [*odd, (0, 0)], mode="edge"))
     picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-    return picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
+    picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
+    picture.colorspace, picture.color_range = _BT709, _LIMITED
+    picture.color_primaries = picture.color_trc = _BT709
+    return picture
