@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from openmarlin.jobs.extract import extract
+    from openmarlin.jobs.finetune import finetune
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
@@ -23,6 +24,7 @@ __all__ = [
     "Encoder",
     "__version__",
     "extract",
+    "finetune",
     "load",
     "masks",
     "prepare",
@@ -33,6 +35,7 @@ __all__ = [
 _HOMES = {
     "Encoder": "openmarlin.model.encoder",
     "extract": "openmarlin.jobs.extract",
+    "finetune": "openmarlin.jobs.finetune",
     "load": "openmarlin.model.io",
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",

@@ -35,6 +35,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
+from openmarlin.tasks.finetune_settings import FinetuneSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -90,6 +91,12 @@ VERBS = {
         PretrainSettings,
         "Pre-train a model on a store.",
         "The store that `openmarlin prepare` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "finetune": Verb(
+        FinetuneSettings,
+        "Train a model on labelled faces, and test it.",
+        "The store that `openmarlin prepare` wrote, or a CSV of videos with labels.",
         memory="keep_freed_memory",
     ),
     "reconstruct": Verb(

@@ -1,6 +1,6 @@
 """Many videos become a store: read side by side, whatever fails is listed, what is done stays done.
 
-    store, speed = make_store(sources, rules, folder, workers=2)
+    store, speed = make_store(sources, rules, folder, failures, info, workers=2, progress=True)
 
 The verbs that need a store of crops, `prepare` and `finetune`, both make it here.
 """
@@ -23,7 +23,7 @@ from openmarlin.data.tracks import TrackRules, VideoTracks, make_tracks
 from openmarlin.errors import InputError, OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import MeshParser
-from openmarlin.output import FAILURES_FILE, Failures, OutputFolder
+from openmarlin.output import Failures, OutputFolder
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ def make_store(
     sources: Sequence[Source],
     rules: TrackRules,
     folder: OutputFolder,
+    failures: Failures,
     info: Mapping[str, Any],
     workers: int,
     *,
@@ -65,7 +66,8 @@ def make_store(
     Args:
         sources: the videos; their columns (`check_columns` has passed them) go into the store.
         rules: what becomes a track.
-        folder: where to; begun. Videos that fail, or can be read only in part, are listed there.
+        folder: where to; begun.
+        failures: gets the videos that fail, or can be read only in part.
         info: what the index tells of how the store was made.
         workers: processes.
         progress: show a bar.
@@ -77,13 +79,13 @@ def make_store(
         InputError: no video shows a face to keep.
     """
     with StoreWriter(folder, size=rules.size + 2 * rules.margin, settings=info) as writer:
-        speed = _make_tracks(sources, rules, writer, folder.failures, workers, progress=progress)
-        folder.failures.sort((source.row.video, source.row.part) for source in sources)
+        speed = _make_tracks(sources, rules, writer, failures, workers, progress=progress)
+        failures.sort((source.row.video, source.row.part) for source in sources)
         if not writer.n_tracks:
             (folder.path / INDEX_FILE).unlink(missing_ok=True)  # of tracks that count no more
             raise InputError(
-                f"{folder.path}: none of {len(sources)} videos shows a face to keep; see "
-                f"{FAILURES_FILE} there"
+                f"{failures.path.parent}: none of {len(sources)} videos shows a face to keep; see "
+                f"{failures.path.name} there"
             )
         columns = _columns(Manifest([source.row for source in sources]))
         writer.close([source.row.key for source in sources], columns)

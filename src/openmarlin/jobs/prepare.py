@@ -92,7 +92,9 @@ def prepare(
     ) as folder:
         folder.begin()
         info = {name: value for name, value in s.recipe().items() if name in _IN_STORE}
-        store, speed = make_store(sources, _rules(s), folder, info, workers, progress=progress)
+        store, speed = make_store(
+            sources, _rules(s), folder, folder.failures, info, workers, progress=progress
+        )
         picture_store(store, s.out / SHEET_FILE)
         failures = folder.failures.as_dict()
     return Preparation(store, len(sources), failures, speed.record(), read_ms(store))

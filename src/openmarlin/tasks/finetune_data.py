@@ -25,7 +25,7 @@ from openmarlin.tasks.finetune_settings import FinetuneSettings
 from openmarlin.tasks.labelled_store import LabelledStore
 from openmarlin.tasks.labels import Values
 from openmarlin.tasks.self_blend import SelfBlend
-from openmarlin.tasks.splits import TRAIN, VAL, Indices
+from openmarlin.tasks.splits import TRAIN, Indices
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,18 @@ class DrawMixing:
 
 
 def finetuning_data(
-    labelled: LabelledStore, config: ModelConfig, settings: FinetuneSettings
+    labelled: LabelledStore,
+    held_out: WindowDataset,
+    config: ModelConfig,
+    settings: FinetuneSettings,
 ) -> TrainingData:
     """Clips to learn from, one of each training track in an epoch, and windows to validate with.
+
+    Args:
+        labelled: the store.
+        held_out: the windows.
+        config: of the model.
+        settings: of the run.
 
     Raises:
         InputError: settings do not fit the labels, sizes do not fit, or a clip is damaged.
@@ -112,7 +121,6 @@ def finetuning_data(
         seed=settings.seed,
     )
     _ = clips[0, 0]  # what does not fit shows here, not in a loader worker
-    held_out = windows(labelled, VAL, config, settings, settings.val_windows)
     return TrainingData(
         train=clips,
         held_out=held_out,
@@ -126,7 +134,7 @@ def finetuning_data(
     )
 
 
-def windows(
+def window_data(
     labelled: LabelledStore,
     part: str,
     config: ModelConfig,
@@ -211,6 +219,6 @@ def class_shares(labels: Values) -> Values:
     return np.asarray(1 / counts[classes])
 
 
-def rows_of_windows(labelled: LabelledStore, data: WindowDataset) -> Indices:
+def rows_of_windows(labelled: LabelledStore, windows: WindowDataset) -> Indices:
     """(n,) the position of the row that each window is of."""
-    return labelled.row_of[[number for number, _ in data.windows]]
+    return labelled.row_of[[number for number, _ in windows.windows]]

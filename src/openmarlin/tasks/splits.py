@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.manifest import Row
+from openmarlin.data.manifest import Row, display
 from openmarlin.errors import InputError
-from openmarlin.output import file_sha256
+from openmarlin.output import atomic, file_sha256
 from openmarlin.tasks.labels import Target, Values
 
 TRAIN, VAL, TEST = "train", "val", "test"
 PARTS = (TRAIN, VAL, TEST)
+SPLITS_FILE = "splits.csv"
 _NAMES = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
@@ -235,3 +237,21 @@ def fingerprint(rows: Sequence[Row], labels: Values) -> str:
     for row, values in zip(rows, labels, strict=True):
         digest.update(f"{row.key} {row.split} {row.group} {values.tolist()}\n".encode())
     return digest.hexdigest()
+
+
+def write_splits(path: Path, rows: Sequence[Row]) -> Path:
+    """splits.csv: `video, start_s, end_s, split, group` of the rows that are in a part.
+
+    It is a table of videos again: with the columns of the labels it repeats the split elsewhere.
+    """
+    with (
+        atomic(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(["video", "start_s", "end_s", "split", "group"])
+        for row in rows:
+            if row.split:
+                bounds = ("" if bound is None else bound for bound in row.part)
+                table.writerow([display(row.video.absolute()), *bounds, row.split, row.group])
+    return path

@@ -72,7 +72,7 @@ def recompress(source: str | Path, target: str | Path, crf: int) -> list[str]:
                 stream.width, stream.height = picture.width, picture.height
                 copy_colours(picture, stream.codec_context)
             elif (picture.width, picture.height) != (stream.width, stream.height):
-                picture = picture.reformat(stream.width, stream.height)  # noqa: PLW2901
+                picture = picture.reformat(stream.width, stream.height)
             last = max(last + 1, round(time_s * _TICKS))
             picture.pts, picture.time_base = last, Fraction(1, _TICKS)
             picture.pict_type = PictureType.NONE
