@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from openmarlin.data.store import Store, Track
 from openmarlin.data.transforms import Clip, Transform
+from openmarlin.errors import InputError, option
 from openmarlin.video.windows import plan_windows
 
 Key = tuple[int, int]
@@ -25,6 +26,23 @@ Key = tuple[int, int]
 
 Sample = dict[str, Any]
 """One clip: `video` uint8 (T, H, W, 3), `id`, and what transforms have added."""
+
+
+class KeyStream(Protocol):
+    """An endless row of keys, a function of position and seed alone."""
+
+    @property
+    def together(self) -> int:
+        """So many keys in a row belong together: a batch holds all of them or none."""
+        ...
+
+    def __len__(self) -> int:
+        """Keys in an epoch."""
+        ...
+
+    def __call__(self, first: int, count: int) -> list[Key]:
+        """Keys number first .. first + count - 1."""
+        ...
 
 
 class ClipDataset(Dataset[Sample]):
@@ -137,7 +155,7 @@ class TrainingData:
 
     train: Dataset[Sample]
     held_out: Dataset[Sample]
-    stream: SampleStream
+    stream: KeyStream
     val_clips: int
     notes: list[str] = field(default_factory=list)
 
@@ -179,6 +197,8 @@ class SampleStream:
         seed: of the orders.
         per_group: tracks of a group in an epoch, drawn anew in each; None for all.
     """
+
+    together = 1
 
     def __init__(self, groups: Sequence[str], seed: int, per_group: int | None = None) -> None:
         self.seed, self.per_group = seed, per_group
@@ -238,11 +258,14 @@ class StepBatches:
 
     A step takes world * accumulate * batch keys of the stream, whoever loads them; `rank`'s are
     the rank-th part of them.
+
+    Raises:
+        InputError: keys that belong together would come into two batches.
     """
 
     def __init__(
         self,
-        stream: SampleStream,
+        stream: KeyStream,
         steps: range,
         *,
         batch: int,
@@ -250,6 +273,11 @@ class StepBatches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        if batch % stream.together:
+            raise InputError(
+                f"{option('batch', batch)} parts pairs of real and fake: give a multiple of "
+                f"{stream.together}"
+            )
         self.stream, self.steps = stream, steps
         self.batch, self.accumulate, self.rank, self.world = batch, accumulate, rank, world
 

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from openmarlin.data.dataset import (
     ClipDataset,
+    KeyStream,
     SampleStream,
     TrainingData,
     WeightedStream,
     WindowDataset,
 )
+from openmarlin.data.recompress import Recompress
 from openmarlin.data.store import Store
 from openmarlin.data.transforms import Clip, Colour, Crop, Transform, flip
 from openmarlin.errors import InputError, option
@@ -23,7 +25,8 @@ from openmarlin.model.config import ModelConfig
 from openmarlin.tasks.finetune_network import drop_rates
 from openmarlin.tasks.finetune_settings import FinetuneSettings
 from openmarlin.tasks.labelled_store import LabelledStore
-from openmarlin.tasks.labels import Values
+from openmarlin.tasks.labels import Values, check_columns
+from openmarlin.tasks.pairs import Pair, PairStream, pairs_by_group, pairs_by_original
 from openmarlin.tasks.self_blend import SelfBlend
 from openmarlin.tasks.splits import TRAIN, Indices
 
@@ -173,14 +176,12 @@ def _augmentation(
     if settings.flip:
         transforms.append(flip)
     if settings.self_blend:
-        if labelled.target.kind != "binary":
-            raise InputError(
-                f"{option('self_blend')} makes fakes of real clips: it needs a binary label, and "
-                f"{labelled.target.name} is {labelled.target.kind}"
-            )
+        _check_binary(labelled, "self_blend")
         transforms.append(SelfBlend(settings.self_blend))
     if settings.colour:
         transforms.append(Colour(settings.colour))
+    if settings.recompress:
+        transforms.append(Recompress(settings.recompress))
     if settings.drop_path:
         transforms.append(DrawBranches(drop_rates(config.depth, settings.drop_path)))
     if settings.mixup or settings.cutmix:
@@ -200,8 +201,20 @@ def _crop(store: Store, config: ModelConfig, amount: float) -> Crop:
     return Crop(store.size, margin, config.image_size, amount)
 
 
-def _stream(labels: Values, labelled: LabelledStore, settings: FinetuneSettings) -> SampleStream:
-    """The order of the training tracks, of which each class is seen as often with `sampling`."""
+def _check_binary(labelled: LabelledStore, setting: str) -> None:
+    target = labelled.target
+    if target.kind != "binary":
+        raise InputError(
+            f"{option(setting)} is for real and fake: it needs a binary label, and {target.name} "
+            f"is {target.kind}"
+        )
+
+
+def _stream(labels: Values, labelled: LabelledStore, settings: FinetuneSettings) -> KeyStream:
+    """The order of the training tracks: each once, classes alike, or fakes with their reals."""
+    if settings.pairs is not None:
+        _check_binary(labelled, "pairs")
+        return PairStream(_pairs(labelled, settings.pairs), settings.seed)
     if settings.balance != "sampling":
         return SampleStream([""] * len(labels), settings.seed)
     target = labelled.target
@@ -211,6 +224,20 @@ def _stream(labels: Values, labelled: LabelledStore, settings: FinetuneSettings)
             f"{target.kind}; use {option('balance', 'loss')}"
         )
     return WeightedStream(class_shares(labels), settings.seed)
+
+
+def _pairs(labelled: LabelledStore, column: str) -> list[Pair]:
+    """Positions among the training tracks: each fake, and the real one that it was made of."""
+    tracks = labelled.tracks(TRAIN)
+    rows = [labelled.rows[i] for i in labelled.row_of[tracks]]
+    videos = [str(row.video) for row in rows]
+    starts = [labelled.store.tracks[number].start_s for number in tracks]
+    fakes = (labelled.labels_of(tracks)[:, 0] == 1).tolist()
+    if column == "group":
+        return pairs_by_group(videos, [row.group for row in rows], fakes, starts)[0]
+    check_columns([column], rows)
+    originals = [row.labels[column] if fake else "" for row, fake in zip(rows, fakes, strict=True)]
+    return pairs_by_original(videos, originals, starts)[0]
 
 
 def class_shares(labels: Values) -> Values:

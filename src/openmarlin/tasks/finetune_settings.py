@@ -94,6 +94,17 @@ class FinetuneSettings(LabelSettings, RunSettings):
         ge=0,
         le=1,
     )
+    recompress: tuple[int, ...] = setting(
+        (),
+        "Half of the clips are compressed by libx264, at a crf drawn from these, such as 23,40.",
+        group=CLIPS,
+    )
+    pairs: str | None = setting(
+        None,
+        "Each fake comes with its own real in one batch. The column that names the real video of a "
+        "fake; or group, where a group has one real video.",
+        group=CLIPS,
+    )
     balance: Literal["none", "loss", "sampling"] = setting(
         "none",
         "Rare classes count more in the loss, or are seen more often.",
@@ -199,6 +210,11 @@ class FinetuneSettings(LabelSettings, RunSettings):
         if self.exclude is not None and not all(self.exclude.partition("=")):
             raise ValueError(
                 f"{option('exclude', self.exclude)}: write COLUMN=VALUE, such as method=Deepfakes"
+            )
+        if self.pairs is not None and self.balance == "sampling":
+            raise ValueError(
+                f"{option('pairs', self.pairs)} shows as many real clips as fakes already: leave "
+                f"{option('balance', 'sampling')} out"
             )
         if self.train == "head" and self.drop_path:
             raise ValueError(
