@@ -98,7 +98,7 @@ def labelled_store(
     """A store of labelled videos, two to a group; what is marked has a bright corner.
 
     Args:
-        columns: of the manifest, a value a video; without them `marked`, 0 and 1 by turns of groups.
+        columns: of the manifest, a value a video; without them `marked`, 0 and 1 by turns.
         n_videos: videos.
         tracks: of each video.
         n_frames: of each track.

@@ -87,9 +87,7 @@ def test_windows_count_alike_however_many_faces_they_show() -> None:
 
 def test_a_face_with_two_scores_is_told() -> None:
     with pytest.raises(InputError, match="b: face 1 has two scores in window 7") as caught:
-        video_scores(
-            ["a", "b", "b"], [7, 7, 7], [1, 1, 1], [[0.1], [0.2], [0.3]], over_faces="max"
-        )
+        video_scores(["a", "b", "b"], [7, 7, 7], [1, 1, 1], [[0.1], [0.2], [0.3]], over_faces="max")
     assert "\n" not in str(caught.value)
 
 

@@ -153,7 +153,12 @@ def finetune(
         elif named.videos:  # the main process is here when the store is
             stack.enter_context(engine)
         labelled = split_store(
-            Store(named.store), named.rows, named.split, named.target, request.exclude
+            Store(named.store),
+            named.rows,
+            named.split,
+            named.target,
+            exclude=request.exclude,
+            one_class=request.self_blend > 0,
         )
         start = Checkpoints(request.out).newest() if request.resume else None
         network = make_network(labelled, request, start.model if start else None)

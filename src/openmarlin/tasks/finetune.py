@@ -167,6 +167,7 @@ class Finetuning(Task):
     def task_config(self, progress: Progress) -> TaskConfig:
         """What the answers mean; temperature and thresholds are chosen when training is over."""
         settings, labelled = self.settings, self.labelled
+        prior = prior_of(self._train_labels, self.target)
         network = self.model.module
         assert isinstance(network, TaskNetwork)
         return TaskConfig(
@@ -174,7 +175,7 @@ class Finetuning(Task):
             head=network.head.config,
             sampling={"rate": settings.rate, "stride": settings.stride, "faces": "largest"},
             over_time="answers",
-            prior=prior_of(self._train_labels, self.target),
+            prior=tuple(p + (1 - p) * settings.self_blend for p in prior),
             trained_on={
                 "tracks": len(self._train_labels),
                 "split": labelled.how,

@@ -83,7 +83,13 @@ def match_tracks(store: Store, rows: Sequence[Row]) -> Indices:
 
 
 def split_store(
-    store: Store, rows: Sequence[Row], split: Split, target: Target, exclude: str | None = None
+    store: Store,
+    rows: Sequence[Row],
+    split: Split,
+    target: Target,
+    *,
+    exclude: str | None = None,
+    one_class: bool = False,
 ) -> LabelledStore:
     """The tracks of a store beside the rows of a split, if they can be learnt from.
 
@@ -93,6 +99,7 @@ def split_store(
         split: of the rows that have one.
         target: what is predicted.
         exclude: COLUMN=VALUE: rows that are left out of train and val; see `FinetuneSettings`.
+        one_class: training rows of one class are enough: the other is made of them.
 
     Raises:
         InputError: a part has no track, or the training tracks have one class alone.
@@ -107,7 +114,8 @@ def split_store(
     for part in PARTS:
         if not len(labelled.tracks(part)):
             raise InputError(f"{store.path}: no track of a video in the part '{part}' of the split")
-    _check_classes(labelled)
+    if not one_class:
+        _check_classes(labelled)
     return labelled
 
 
