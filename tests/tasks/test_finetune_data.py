@@ -1,4 +1,4 @@
-"""Tracks beside labels: who is in which part, what a clip brings along, which windows are judged."""
+"""Tracks beside labels: who is in which part, what a clip brings, which windows are judged."""
 
 from __future__ import annotations
 
