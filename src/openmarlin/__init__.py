@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from openmarlin.jobs.evaluate import evaluate
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.finetune import finetune
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
+    from openmarlin.jobs.probe import probe
     from openmarlin.jobs.reconstruct import reconstruct
     from openmarlin.model.encoder import Encoder
     from openmarlin.model.io import load
@@ -23,23 +25,27 @@ if TYPE_CHECKING:
 __all__ = [
     "Encoder",
     "__version__",
+    "evaluate",
     "extract",
     "finetune",
     "load",
     "masks",
     "prepare",
     "pretrain",
+    "probe",
     "reconstruct",
 ]
 
 _HOMES = {
     "Encoder": "openmarlin.model.encoder",
+    "evaluate": "openmarlin.jobs.evaluate",
     "extract": "openmarlin.jobs.extract",
     "finetune": "openmarlin.jobs.finetune",
     "load": "openmarlin.model.io",
     "masks": "openmarlin.jobs.masks",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",
+    "probe": "openmarlin.jobs.probe",
     "reconstruct": "openmarlin.jobs.reconstruct",
 }
 

@@ -36,6 +36,7 @@ from openmarlin.jobs.settings import (
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
 from openmarlin.tasks.finetune_settings import FinetuneSettings
+from openmarlin.tasks.settings import EvaluateSettings, ProbeSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -98,6 +99,19 @@ VERBS = {
         "Train a model on labelled faces, and test it.",
         "The store that `openmarlin prepare` wrote, or a CSV of videos with labels.",
         memory="keep_freed_memory",
+    ),
+    "probe": Verb(
+        ProbeSettings,
+        "Train a classifier on frozen features of labelled videos, and judge it.",
+        "A CSV of videos with their labels.",
+        names=("LABELS",),
+        memory="return_large_blocks",
+    ),
+    "evaluate": Verb(
+        EvaluateSettings,
+        "Judge a trained model, or anybody's predictions, by labelled videos.",
+        "The folder of a model or a CSV of predictions, and a CSV of labels.",
+        names=("MODEL", "LABELS"),
     ),
     "reconstruct": Verb(
         ReconstructSettings,

@@ -77,12 +77,17 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _settle(part: Path, path: Path) -> None:
     """Flushes `part` to disk, gives it the mode of an ordinary new file, and moves it to `path`."""
-    mask = os.umask(0)
-    os.umask(mask)
     with part.open("rb") as file:
         os.fsync(file.fileno())
-    part.chmod(0o666 & ~mask)
+    part.chmod(_file_mode())
     part.replace(path)
+
+
+def _file_mode() -> int:
+    """Of an ordinary new file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 @contextmanager
@@ -100,6 +105,9 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         part.chmod(0o755)
         yield part
+        for file in part.rglob("*"):
+            if file.is_file():
+                file.chmod(_file_mode())  # safetensors writes files that only their owner can read
         if path.is_dir():
             old = part.with_name(part.name + ".old")
             path.rename(old)

@@ -71,11 +71,14 @@ class FaceClip:
         row: everything of the row but the embedding.
         pixels: uint8 RGB (T, S, S, 3), or None when the window has no face.
         points: a mesh (478, 2) in crop pixels for each of the T frames, None where not seen.
+        boxes: float64 (n, 5): time in seconds and x1, y1, x2, y2 in source pixels of the crops of
+            this face in the window, those repeated to fill it left out.
     """
 
     row: WindowRow
     pixels: NDArray[np.uint8] | None = None
     points: list[NDArray[np.float32] | None] = field(default_factory=list)
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 5)))
 
 
 @dataclass(slots=True)
@@ -291,5 +294,8 @@ def _face_clip(
         y2=y2,
     )
     return FaceClip(
-        row, np.stack([crop.image for crop in chosen]), [crop.points for crop in chosen]
+        row,
+        np.stack([crop.image for crop in chosen]),
+        [crop.points for crop in chosen],
+        np.array([(crop.time_s, *crop.box) for _, crop in sorted(crops.items())]),
     )

@@ -2,6 +2,7 @@
 
 DIR/parts/KEY.parquet    the rows of a video (that the file is there means: done), and a `Record`
 DIR/parts/KEY.npz        thumbs of the video for the report
+DIR/parts/KEY.boxes      where its faces are, if that is to be drawn
 DIR/tokens/NAME-KEY.safetensors
 """
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from openmarlin.data.boxes import FaceBoxes
 from openmarlin.data.features import Features, WindowRow, add_columns, rows_to_table
 from openmarlin.data.manifest import Manifest, Row, display
 from openmarlin.data.thumbs import WindowThumb, load_thumbs, save_thumbs
@@ -77,6 +79,7 @@ class FinishedVideos:
         thumbs: Sequence[WindowThumb],
         tokens: Mapping[str, NDArray[np.float16]],
         record: Record,
+        boxes: FaceBoxes | None = None,
     ) -> None:
         """Keep a finished video. The part is written last: once it is there, all of it is.
 
@@ -86,7 +89,12 @@ class FinishedVideos:
             thumbs: what a report shows of it.
             tokens: float16 (N, D) by "window-face"; empty where nobody wants them.
             record: how it was read.
+            boxes: where its faces are; None where it shows none, or nobody asks.
         """
+        if boxes is None:
+            self._boxes(row).unlink(missing_ok=True)  # of an earlier file of this name
+        else:
+            boxes.save(self._boxes(row))
         if tokens:
             with atomic(self._tokens(row)) as part:
                 part.write_bytes(save(dict(tokens), {"video": display(row.video)}))
@@ -100,13 +108,28 @@ class FinishedVideos:
             InputError: its files cannot be removed.
         """
         part = self._part(row)
-        for path in (part, part.with_suffix(".npz"), self._tokens(row)):
+        for path in (part, part.with_suffix(".npz"), self._tokens(row), self._boxes(row)):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise InputError(
                     f"cannot remove {path}: {error.strerror}; remove {path.parent}"
                 ) from None
+
+    def boxes(self, row: Row) -> FaceBoxes:
+        """Where the faces of a finished video are; no face where no boxes were kept."""
+        path = self._boxes(row)
+        return FaceBoxes.load(path) if path.is_file() else FaceBoxes({})
+
+    def finished_s(self, row: Row) -> float | None:
+        """When a row was finished, by the clock of files; None where it is not."""
+        part = self._part(row)
+        return part.stat().st_mtime if part.is_file() else None
+
+    def thumbs(self, row: Row) -> list[WindowThumb]:
+        """The thumbs of a video; none where it is not finished."""
+        path = self._part(row).with_suffix(".npz")
+        return load_thumbs(path) if path.is_file() and self._part(row).is_file() else []
 
     def merge(
         self, manifest: Manifest
@@ -136,8 +159,16 @@ class FinishedVideos:
     def _part(self, row: Row) -> Path:
         return self.path / PARTS / f"{row.key}.parquet"
 
+    def _boxes(self, row: Row) -> Path:
+        return self.path / PARTS / f"{row.key}.boxes"
+
     def _tokens(self, row: Row) -> Path:
-        return self.path / TOKENS / f"{row.video.stem}-{row.key}.safetensors"
+        return token_file(self.path, row)
+
+
+def token_file(path: Path, row: Row) -> Path:
+    """Where the folder of a run holds the tokens of a row, by "window-face"."""
+    return path / TOKENS / f"{row.video.stem}-{row.key}.safetensors"
 
 
 def _named(table: pa.Table, row: Row) -> pa.Table:

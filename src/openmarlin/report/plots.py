@@ -36,6 +36,8 @@ _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
 _VECTOR_POINTS = 1500  # beyond it points are drawn as one image
 _CURVE_POINTS = 500
 _FEW_POINTS = 40  # are marked one by one
+_FEW_PLACES = 8
+_LEVEL_NAMES = 5  # below a matrix; more are turned
 _DASHES = ("-", "--", ":", "-.")
 
 Values = npt.NDArray[np.float64]
@@ -70,8 +72,7 @@ def map_svg(plane: Plane, faces: npt.NDArray[np.intp], colours: Sequence[str]) -
         number = 1 if name == "x" else 2
         axis.set_label_text(f"component {number} ({percent(share)} of variance)")
     axes.margins(0.08)
-    axes.grid(color=_INK, alpha=0.1, linewidth=0.6)
-    axes.set_axisbelow(True)
+    _draw_grid(axes)
     return _svg(figure, "map")
 
 
@@ -111,50 +112,106 @@ def similarity_svg(
     matrix: npt.NDArray[np.float64], rows: Sequence[str], columns: Sequence[str]
 ) -> str:
     """A cosine matrix (F, F) with its labels; the values are written while they fit."""
-    count = len(matrix)
-    figure, axes = _figure(4.4, 4.0)
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.47
-    cells = [corners + np.array([column, row]) for row in range(count) for column in range(count)]
     tints = [
         mpl.colors.to_rgba(_POSITIVE if value >= 0 else _NEGATIVE, abs(value) * _STRONGEST)
         for value in matrix.flat
     ]
-    axes.add_collection(PolyCollection(cells, facecolors=tints, linewidths=0))
-    axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
-    if count <= DISTINCT:
-        digits = 7.5 if count <= 8 else 6.0
-        for (row, column), value in np.ndenumerate(matrix):
-            axes.text(
-                column, row, _cosine(value), ha="center", va="center", size=digits, color=_INK
-            )
-    size = 8.0 if count <= DISTINCT else 6.0
-    axes.set_yticks(range(count), rows, size=size, parse_math=False)
-    axes.set_xticks(range(count), columns, size=size, rotation=0 if count <= DISTINCT else 90)
+    figure, axes = _figure(4.4, 4.0)
+    _draw_cells(axes, tints, [_cosine(value) for value in matrix.flat], rows, columns)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
     return _svg(figure, "similarity")
 
 
+def confusion_svg(counts: npt.NDArray[np.float64], names: Sequence[str], name: str) -> str:
+    """How often each class (a row) was answered with which (a column), counts (C, C).
+
+    Tinted by the share of the row; the counts are written while they fit.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = np.eye(len(counts), dtype=bool)
+    tints = [
+        mpl.colors.to_rgba(_POSITIVE if is_right else _NEGATIVE, share * _STRONGEST)
+        for share, is_right in zip(shares.flat, right.flat, strict=True)
+    ]
+    figure, axes = _figure(4.4, 4.2)
+    _draw_cells(axes, tints, [f"{count:,.0f}" for count in counts.flat], names, names)
+    if len(names) > _LEVEL_NAMES:
+        axes.tick_params(axis="x", labelrotation=60)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    axes.set(xlabel="answered", ylabel="true")
+    return _svg(figure, name)
+
+
+def _draw_cells(
+    axes: Axes,
+    tints: Sequence[Any],
+    texts: Sequence[str],
+    rows: Sequence[str],
+    columns: Sequence[str],
+) -> None:
+    """A square of tinted cells, row by row, with what they say while it fits."""
+    count = len(rows)
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.47
+    cells = [corners + np.array([column, row]) for row in range(count) for column in range(count)]
+    axes.add_collection(PolyCollection(cells, facecolors=tints, linewidths=0))
+    axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
+    if count <= DISTINCT:
+        digits = 9.0 if count <= 3 else 7.5 if count <= 8 else 6.0
+        for (row, column), text in zip(np.ndindex(count, count), texts, strict=True):
+            axes.text(column, row, text, ha="center", va="center", size=digits, color=_INK)
+    size = 8.0 if count <= DISTINCT else 6.0
+    axes.set_yticks(range(count), rows, size=size, parse_math=False)
+    axes.set_xticks(range(count), columns, size=size, rotation=0 if count <= DISTINCT else 90)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def scatter_svg(x: Values, y: Values, name: str, *, x_label: str, y_label: str) -> str:
+    """Points on one scale for both axes, and the line on which both are equal."""
+    figure, axes = _figure(4.4, 4.0)
+    style: Any = {"markersize": 4, "markeredgewidth": 0, "alpha": 0.45, "color": _PALETTE[0]}
+    axes.plot(x, y, "o", rasterized=len(x) > _VECTOR_POINTS, **style)
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    axes.margins(0.05)
+    axes.axline((low, low), slope=1, color=_INK, alpha=0.4, linewidth=0.8, linestyle="--")
+    room = 0.04 * (high - low) or 1.0
+    axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")
+    axes.set(xlabel=x_label, ylabel=y_label)
+    _draw_grid(axes)
+    return _svg(figure, name)
+
+
 def curves_svg(
-    curves: Mapping[str, Curve], name: str, *, logarithmic: bool = False, share: bool = False
+    curves: Mapping[str, Curve],
+    name: str,
+    *,
+    x: str = "step",
+    y: str = "",
+    logarithmic: bool = False,
+    share: bool = False,
+    x_logarithmic: bool = False,
+    spreads: Mapping[str, Values] = {},
 ) -> str:
-    """Values over steps, a line each; long ones as means of neighbours.
+    """Values over steps or another quantity, a line each; long ones as means of neighbours.
 
     Args:
-        curves: label -> steps (n,) and values (n,); what is not finite is left out.
+        curves: label -> places (n,) and values (n,); what is not finite is left out.
         name: keeps the ids of several pictures on one page apart.
+        x: what the places are; steps are whole numbers.
+        y: what the values are.
         logarithmic: where all values are positive.
         share: the values are parts of a whole, shown from 0 to 100 %.
+        x_logarithmic: the places are positive, and shown by their magnitude.
+        spreads: label -> (n,) how far values reach up and down.
     """
     figure, axes = _figure(4.4, 2.9)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         finite = np.isfinite(values)
-        x, y = _thinned(steps[finite], values[finite])
-        marker = "o" if len(x) <= _FEW_POINTS else ""
-        colour, dash = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
-        style: Any = {"color": colour, "linestyle": dash, "markersize": 3.5}
-        axes.plot(x, y, linewidth=1.4, marker=marker, markeredgewidth=0, label=label, **style)
+        if label in spreads:
+            style: Any = {"ecolor": _PALETTE[number % DISTINCT], "elinewidth": 1, "capsize": 3}
+            axes.errorbar(steps, values, spreads[label], fmt="none", **style)
+        _draw_line(axes, number, label, _thinned(steps[finite], values[finite]), dots=True)
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -164,14 +221,83 @@ def curves_svg(
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.tick_params(which="minor", length=0)
-    axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set(xlabel=x, ylabel=y)
+    if x_logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        places = np.unique(np.concatenate([places for places, _ in curves.values()]))
+        if len(places) <= _FEW_PLACES:  # a few quantities, not a grid over many magnitudes
+            axes.set_xticks(places, [f"{place:g}" for place in places])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
+    _draw_grid(axes)
+    _draw_legend(axes, len(curves))
+    return _svg(figure, name)
+
+
+def square_svg(
+    curves: Mapping[str, Curve],
+    name: str,
+    *,
+    x: str,
+    y: str,
+    diagonal: bool = False,
+    dots: bool = False,
+    marks: Sequence[tuple[float, float]] = (),
+) -> str:
+    """Curves of two shares of a whole, such as a ROC curve, in a square from 0 to 1.
+
+    Args:
+        curves: label -> places (n,) and values (n,); what is not finite is left out.
+        name: keeps the ids of several pictures on one page apart.
+        x: what the places are.
+        y: what the values are.
+        diagonal: draw the line on which both are equal.
+        dots: mark the points of a curve, while they are few.
+        marks: points of note.
+    """
+    figure, axes = _figure(4.4, 4.1 + 0.17 * len(curves) * (len(curves) > 1))
+    if diagonal:
+        axes.plot((0, 1), (0, 1), color=_INK, alpha=0.4, linewidth=0.8, linestyle="--")
+    for number, (label, curve) in enumerate(curves.items()):
+        places, values = curve
+        finite = np.flatnonzero(np.isfinite(values) & np.isfinite(places))
+        kept = finite[:: max(1, len(finite) // _CURVE_POINTS)]
+        kept = np.union1d(kept, finite[-1:])
+        _draw_line(axes, number, label, (places[kept], values[kept]), dots=dots)
+    for place, value in marks:
+        axes.plot(place, value, "o", color=_INK, markersize=6, fillstyle="none", clip_on=False)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xlabel=x, ylabel=y)
+    _draw_grid(axes)
+    _draw_legend(axes, len(curves))
+    return _svg(figure, name)
+
+
+def _draw_line(axes: Axes, number: int, label: str, curve: Curve, *, dots: bool) -> None:
+    marker = "o" if dots and len(curve[0]) <= _FEW_POINTS else ""
+    colour, dash = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
+    style: Any = {"color": colour, "linestyle": dash, "markersize": 3.5}
+    axes.plot(*curve, linewidth=1.4, marker=marker, markeredgewidth=0, label=label, **style)
+
+
+def _draw_grid(axes: Axes) -> None:
     axes.grid(color=_INK, alpha=0.1, linewidth=0.6)
     axes.set_axisbelow(True)
-    if len(curves) > 1:
+
+
+def _draw_legend(axes: Axes, count: int) -> None:
+    if count > 1:
         above: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-        axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=2.2, **above)
-    return _svg(figure, name)
+        legend = axes.legend(
+            frameon=False,
+            fontsize=8,
+            labelcolor=_INK,
+            handlelength=2.2,
+            ncols=1 + (count > 4),
+            **above,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def _thinned(x: Values, y: Values) -> Curve:

@@ -6,47 +6,47 @@ evaluation.scores["auc"].value, evaluation.scores["auc"].low
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmarlin.data.manifest import Row
 from openmarlin.errors import InputError
-from openmarlin.output import part_name
-from openmarlin.settings import nearest
-from openmarlin.tasks.labels import Target, Values
-from openmarlin.tasks.metrics import (
-    MAIN_METRIC,
-    Measure,
-    measure_prior,
-    prepare,
-    split_name,
+from openmarlin.tasks.caveats import (
+    RowCounts,
+    count_rows,
+    explained,
+    is_unanswered,
+    notes_on,
+    state_of_rows,
 )
+from openmarlin.tasks.labels import Target, Values
+from openmarlin.tasks.metrics import MAIN_METRIC, measure_prior, prepare
 from openmarlin.tasks.model import prior_of
 from openmarlin.tasks.predictions import Predictions
 from openmarlin.tasks.resampling import Resamples, Score
 from openmarlin.tasks.splits import group_of
+from openmarlin.tasks.subgroups import divide
 
-PARTLY = "partly read"
-_FEW_NEGATIVES = {"tpr_at_fpr_1": 100, "tpr_at_fpr_5": 20}
-_NO_VALUE = "(none)"
+WINDOW, SUBJECT, UNCALIBRATED = "window", "subject", "uncalibrated"
+_OF_PROBABILITIES = ("brier", "ece")
+
+Scores = Mapping[str, Score]
 
 
 @dataclass(frozen=True)
 class Level:
-    """The same answers, judged by other units than videos.
+    """The same answers judged otherwise than video by video.
 
     Attributes:
-        name: window or subject.
-        n: of them.
+        name: window, subject, or uncalibrated (videos again, before the temperature).
+        n: windows, subjects or videos.
         scores: metric -> number.
     """
 
     name: str
     n: int
-    scores: Mapping[str, Score]
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,17 @@ class Subgroup:
         column: of the table.
         value: in it.
         n: rows.
-        n_groups: people, or what the groups are.
-        scores: some metrics of these rows.
-        differences: from all other rows.
+        n_groups: people or source videos.
+        scores: metrics of these rows, none of single outputs.
+        differences: from all other rows, on the same resamples.
     """
 
     column: str
     value: str
     n: int
     n_groups: int
-    scores: Mapping[str, Score]
-    differences: Mapping[str, Score]
+    scores: Scores
+    differences: Scores
 
 
 @dataclass(frozen=True)
@@ -75,31 +75,32 @@ class Evaluation:
     """What is known of how well answers do.
 
     Attributes:
-        predictions: the rows with a label, and the answers they were judged by.
+        predictions: the rows with a label, and the answers they are judged by.
+        states: what each of these answers is based on, see `caveats.SEEN`.
         scores: metric -> number; metrics of one output are named `recall[happy]`.
-        prior: of the answer that is the same for all rows, metric -> value.
-        prior_source: where that answer is from.
-        counts: rows, labelled, without_face, unreadable, without_answer, groups, and the rows of
-            each class.
+        prior: what the answer scores that is the same for all rows, metric -> value.
+        prior_source: what that answer is the mean of.
+        counts: of rows.
         notes: what a reader must know, a sentence each.
         resamples: of groups, for the intervals.
         seed: of the resamples.
         other: what another's answers to the same rows score.
         differences: from those, on the same resamples.
-        subgroups: by every column that was asked for.
+        subgroups: by the columns that were named.
         levels: the answers to windows and subjects.
     """
 
     predictions: Predictions
-    scores: Mapping[str, Score]
+    states: Sequence[str]
+    scores: Scores
     prior: Mapping[str, float]
     prior_source: str
-    counts: Mapping[str, int]
+    counts: RowCounts
     notes: Sequence[str]
     resamples: int
     seed: int
-    other: Mapping[str, Score] = field(default_factory=dict)
-    differences: Mapping[str, Score] = field(default_factory=dict)
+    other: Scores = field(default_factory=dict)
+    differences: Scores = field(default_factory=dict)
     subgroups: Sequence[Subgroup] = ()
     levels: Sequence[Level] = ()
 
@@ -120,8 +121,9 @@ def evaluate_predictions(
     seed: int = 0,
     against: Predictions | None = None,
     subgroups: Sequence[str] = (),
-    prior: Sequence[float] | None = None,
+    prior: Sequence[float] = (),
     windows: Predictions | None = None,
+    uncalibrated: Predictions | None = None,
 ) -> Evaluation:
     """Judge answers by the labels of their rows.
 
@@ -132,131 +134,52 @@ def evaluate_predictions(
         predictions: of the rows to judge.
         resamples: of groups, for the intervals.
         seed: of the resamples.
-        against: another's answers to the same rows; rows are matched by video and part.
+        against: another's answers to the same rows, matched by video and part.
         subgroups: columns of the rows.
-        prior: the mean answer to the training labels (`prior_of`); without it that of the labels
+        prior: the mean answer to the training labels (`prior_of`); without it that to the labels
             judged.
         windows: the same model's answers to windows, each with the row that it is of.
+        uncalibrated: the same model's answers to the rows, before the temperature.
 
     Raises:
         InputError: no row has a label, a column is missing, or the other predicts something else.
     """
-    every, target = predictions, predictions.target
-    judged = every.take(np.flatnonzero(np.isfinite(every.labels).any(axis=1)))
-    if not len(judged):
-        raise InputError(f"none of the {len(every)} rows has a label in {target.name}")
-    source = "the training labels" if prior is not None else "the labels judged"
-    constant = tuple(prior) if prior is not None else prior_of(judged.labels, target)
-    unanswered = is_unanswered(judged)
+    target = predictions.target
+    judged = _labelled(predictions)
+    source = "the training labels" if prior else "the labels judged"
+    constant = tuple(prior) or prior_of(judged.labels, target)
+    states = state_of_rows(judged)
     judged = filled(judged, constant)
     draws = Resamples(judged.rows, resamples, seed)
     scores, drawn = _scores(judged, draws)
-    counts = _counts(every, judged, unanswered, draws.n_groups)
+    counts = count_rows(len(predictions), judged, states, draws.n_groups)
     evaluation = Evaluation(
         judged,
-        _explained(scores, judged),
+        states,
+        explained(scores, judged),
         measure_prior(judged.labels, target, constant),
         source,
         counts,
-        _notes(judged, counts),
+        notes_on(counts, judged, source),
         resamples,
         seed,
         subgroups=[s for name in subgroups for s in _subgroups(judged, name, draws)],
-        levels=_levels(judged, windows, draws),
+        levels=list(_levels(judged, windows, uncalibrated, draws)),
     )
     if against is None:
         return evaluation
     other, others = _scores(filled(_matched(against, judged), constant), draws)
-    differences = {
-        name: draws.score(score.value - other[name].value, drawn[name] - others[name])
-        for name, score in scores.items()
-    }
-    return replace(evaluation, other=_explained(other, judged), differences=differences)
-
-
-def is_unanswered(predictions: Predictions) -> NDArray[np.bool_]:
-    """(N,) whether an answer, or a part of it, is missing."""
-    return np.asarray(~np.isfinite(predictions.scores).all(axis=1))
+    differences = _differences((scores, drawn), (other, others), draws)
+    return replace(evaluation, other=explained(other, judged), differences=differences)
 
 
 def filled(predictions: Predictions, prior: Sequence[float]) -> Predictions:
     """With the prior where there is no answer."""
     missing = is_unanswered(predictions)
-    scores, constant = predictions.scores, np.asarray(prior, float)
+    scores = predictions.scores
     gaps = missing[:, None] if predictions.target.is_one_of else ~np.isfinite(scores)
-    scores = np.where(gaps, constant, scores)
+    scores = np.where(gaps, np.asarray(prior, float), scores)
     return replace(predictions, scores=scores, seen=predictions.seen & ~missing)
-
-
-def _prepared(predictions: Predictions, *, brief: bool = False) -> Measure:
-    p = predictions
-    return prepare(p.labels, p.scores, p.target, p.thresholds, brief=brief)
-
-
-def _scores(
-    predictions: Predictions, draws: Resamples, *, brief: bool = False
-) -> tuple[dict[str, Score], dict[str, Values]]:
-    """Metrics with intervals, and their values in each resample."""
-    of = _prepared(predictions, brief=brief)
-    once = of(np.ones((1, len(predictions))))
-    drawn = draws.run(predictions.rows, of)
-    return {name: draws.score(float(v[0]), drawn[name]) for name, v in once.items()}, drawn
-
-
-def _matched(other: Predictions, judged: Predictions) -> Predictions:
-    """Another's answers to the rows judged, in their order; NaN where there is none."""
-    if (other.target.kind, other.target.outputs) != (judged.target.kind, judged.target.outputs):
-        raise InputError(
-            f"the other predicts {other.target.name} ({', '.join(other.target.outputs)}), not "
-            f"{judged.target.name} ({', '.join(judged.target.outputs)})"
-        )
-    places = {row.key: i for i, row in enumerate(other.rows)}
-    found = np.array([places.get(row.key, -1) for row in judged.rows])
-    if (found < 0).all():
-        raise InputError(f"the other predicts none of the {len(judged)} rows")
-    scores = np.where((found < 0)[:, None], np.nan, other.scores[found])
-    seen = (found >= 0) & other.seen[found]
-    return replace(judged, scores=scores, seen=seen, thresholds=other.thresholds)
-
-
-def _subgroups(judged: Predictions, column: str, draws: Resamples) -> list[Subgroup]:
-    names = dict.fromkeys(name for row in judged.rows for name in row.labels)
-    if column not in names:
-        raise InputError(f"there is no column '{column}' in the table{nearest(column, names)}")
-    values = np.array([row.labels.get(column, "") or _NO_VALUE for row in judged.rows])
-    groups = []
-    for value in sorted(set(values.tolist())):
-        here, rest = (
-            judged.take(np.flatnonzero(mask)) for mask in (values == value, values != value)
-        )
-        scores, drawn = _scores(here, draws, brief=True)
-        differences: dict[str, Score] = {}
-        if len(rest):
-            others, drawn_others = _scores(rest, draws, brief=True)
-            differences = {
-                name: draws.score(
-                    score.value - others[name].value, drawn[name] - drawn_others[name]
-                )
-                for name, score in scores.items()
-            }
-        n_groups = len({group_of(row) for row in here.rows})
-        groups.append(Subgroup(column, value, len(here), n_groups, scores, differences))
-    return groups
-
-
-def _levels(judged: Predictions, windows: Predictions | None, draws: Resamples) -> list[Level]:
-    levels = []
-    if windows is not None:
-        keys = {row.key for row in judged.rows}
-        answered = np.isfinite(windows.scores).all(axis=1)
-        known = np.array([row.key in keys for row in windows.rows], bool)
-        units = windows.take(np.flatnonzero(answered & known))
-        if len(units):
-            levels.append(Level("window", len(units), _scores(units, draws)[0]))
-    units = subjects(judged)
-    if judged.target.kind == "binary" and len(units) < len(judged):
-        levels.append(Level("subject", len(units), _scores(units, draws)[0]))
-    return levels
 
 
 def subjects(predictions: Predictions) -> Predictions:
@@ -273,84 +196,86 @@ def subjects(predictions: Predictions) -> Predictions:
     return replace(units, scores=scores, seen=seen)
 
 
-def _counts(
-    every: Predictions, judged: Predictions, unanswered: NDArray[np.bool_], n_groups: int
-) -> dict[str, int]:
-    failed = [is_unreadable(row, every) for row in judged.rows]
-    counts = {
-        "rows": len(every),
-        "labelled": len(judged),
-        "groups": n_groups,
-        "without_face": int((~judged.seen & ~unanswered & ~np.array(failed, bool)).sum()),
-        "unreadable": sum(failed),
-        "without_answer": int((unanswered & ~np.array(failed, bool)).sum()),
+def _labelled(predictions: Predictions) -> Predictions:
+    judged = predictions.take(np.flatnonzero(np.isfinite(predictions.labels).any(axis=1)))
+    if not len(judged):
+        raise InputError(
+            f"none of the {len(predictions)} rows has a label in {predictions.target.name}; there "
+            "is nothing to judge by"
+        )
+    return judged
+
+
+Drawn = tuple[dict[str, Score], dict[str, Values]]
+"""Metrics with intervals, and their values in each resample."""
+
+
+def _scores(predictions: Predictions, draws: Resamples, *, brief: bool = False) -> Drawn:
+    p = predictions
+    of = prepare(p.labels, p.scores, p.target, p.thresholds, brief=brief)
+    once = of(np.ones((1, len(p))))
+    drawn = draws.run(p.rows, of)
+    return {name: draws.score(float(v[0]), drawn[name]) for name, v in once.items()}, drawn
+
+
+def _differences(here: Drawn, there: Drawn, draws: Resamples) -> dict[str, Score]:
+    return {
+        name: draws.score(score.value - there[0][name].value, here[1][name] - there[1][name])
+        for name, score in here[0].items()
     }
-    for name, n in rows_by_class(judged).items():
-        counts[f"of[{name}]"] = n
-    return counts
 
 
-def rows_by_class(predictions: Predictions) -> dict[str, int]:
-    """How many rows there are of each class (of a multilabel target: to which a label applies)."""
-    labels, target = predictions.labels, predictions.target
-    if target.kind == "regression":
-        return {
-            name: int(np.isfinite(y).sum())
-            for name, y in zip(target.classes, labels.T, strict=True)
-        }
-    if target.kind == "multilabel":
-        return {name: int((y == 1).sum()) for name, y in zip(target.classes, labels.T, strict=True)}
-    return {name: int((labels[:, 0] == i).sum()) for i, name in enumerate(target.classes)}
+def _matched(other: Predictions, judged: Predictions) -> Predictions:
+    """Another's answers to the rows judged, in their order; NaN where there is none."""
+    if (other.target.kind, other.target.outputs) != (judged.target.kind, judged.target.outputs):
+        raise InputError(
+            f"the other predicts {other.target.name} ({', '.join(other.target.outputs)}), not "
+            f"{judged.target.name} ({', '.join(judged.target.outputs)}); they cannot be compared"
+        )
+    places = {row.key: i for i, row in enumerate(other.rows)}
+    found = np.array([places.get(row.key, -1) for row in judged.rows])
+    if (found < 0).all():
+        raise InputError(f"the other predicts none of the {len(judged)} rows")
+    scores = np.where((found < 0)[:, None], np.nan, other.scores[found])
+    seen = (found >= 0) & other.seen[found]
+    return replace(judged, scores=scores, seen=seen, thresholds=other.thresholds)
 
 
-def is_unreadable(row: Row, predictions: Predictions) -> bool:
-    """Whether a video could not be read at all."""
-    problem = predictions.problems.get(part_name(str(row.video), row.part), "")
-    return bool(problem) and not problem.startswith(PARTLY)
+def _subgroups(judged: Predictions, column: str, draws: Resamples) -> Iterator[Subgroup]:
+    for value, is_here in divide(judged.rows, column).items():
+        here, rest = judged.take(np.flatnonzero(is_here)), judged.take(np.flatnonzero(~is_here))
+        drawn = _scores(here, draws, brief=True)
+        others = _scores(rest, draws, brief=True) if len(rest) else None
+        n_groups = len({group_of(row) for row in here.rows})
+        yield Subgroup(
+            column,
+            value,
+            len(here),
+            n_groups,
+            explained(drawn[0], here),
+            _differences(drawn, others, draws) if others else {},
+        )
 
 
-def _explained(scores: Mapping[str, Score], judged: Predictions) -> dict[str, Score]:
-    """With words where a number is not defined."""
-    explained = {}
-    n_negative = int((judged.labels == 0).sum())
-    for name, score in scores.items():
-        note = score.note
-        if not np.isfinite(score.value):
-            output = split_name(name)[1]
-            note = f"not defined: {_missing(judged, output)}"
-        elif n_negative < _FEW_NEGATIVES.get(name, 0):
-            note = f"of {n_negative} negatives none may be let through"
-        explained[name] = replace(score, note=note)
-    return explained
-
-
-def _missing(judged: Predictions, output: str) -> str:
-    target, labels = judged.target, judged.labels
-    if target.kind == "regression":
-        return "the labels or the answers are all the same"
-    if target.kind == "multilabel":
-        columns = [labels[:, target.classes.index(output)]] if output else list(labels.T)
-        lacks = {"no row has it" for y in columns if not (y == 1).any()}
-        lacks |= {"every row has it" for y in columns if not (y == 0).any()}
-        return " and ".join(sorted(lacks)) or "too few labels"
-    absent = [name for name, n in rows_by_class(judged).items() if not n]
-    return f"no row is {' or '.join(absent)}" if absent else "too few labels"
-
-
-def _notes(judged: Predictions, counts: Mapping[str, int]) -> list[str]:
-    notes = []
-    if judged.target.kind != "regression":
-        absent = [name for name, n in rows_by_class(judged).items() if not n]
-        if absent:
-            notes.append(
-                f"No row judged is {', '.join(absent)}: what needs such rows is not defined, and "
-                "means are over what is."
-            )
-    for key, what in (
-        ("without_face", "without a face"),
-        ("unreadable", "that could not be read"),
-        ("without_answer", "without an answer"),
-    ):
-        if counts[key]:
-            notes.append(f"{counts[key]} of the rows judged are {what}; they count.")
-    return notes
+def _levels(
+    judged: Predictions,
+    windows: Predictions | None,
+    uncalibrated: Predictions | None,
+    draws: Resamples,
+) -> Iterator[Level]:
+    if windows is not None:
+        keys = {row.key for row in judged.rows}
+        answered = ~is_unanswered(windows)
+        is_judged = np.array([row.key in keys for row in windows.rows], bool)
+        units = windows.take(np.flatnonzero(answered & is_judged))
+        if len(units):
+            yield Level(WINDOW, len(units), _scores(units, draws)[0])
+    if judged.target.kind == "binary":
+        units = subjects(judged)
+        if len(units) < len(judged):
+            yield Level(SUBJECT, len(units), _scores(units, draws)[0])
+    if uncalibrated is not None and judged.target.kind != "regression":
+        units = _matched(uncalibrated, judged)
+        units = replace(units, scores=np.where(judged.seen[:, None], units.scores, judged.scores))
+        scores = _scores(units, draws)[0]
+        yield Level(UNCALIBRATED, len(units), {name: scores[name] for name in _OF_PROBABILITIES})

@@ -89,7 +89,9 @@ class TaskModel:
         answers = np.full((len(pooled), len(self.target.outputs)), np.nan)
         finite = np.isfinite(pooled).all(axis=1)
         if finite.any():
-            logits = self.head.answer(torch.from_numpy(pooled[finite])).double().numpy()
+            device = next(self.encoder.parameters()).device
+            rows = torch.from_numpy(pooled[finite]).to(device)
+            logits = self.head.answer(rows).double().cpu().numpy()
             answers[finite] = as_scores(logits, self.target, self.config.temperature)
         return answers
 

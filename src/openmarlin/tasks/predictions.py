@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.data.manifest import Row, display, read_manifest
-from openmarlin.errors import InputError
+from openmarlin.errors import InputError, option
 from openmarlin.output import atomic
 from openmarlin.settings import nearest
-from openmarlin.tasks.labels import Target, Values
+from openmarlin.tasks.labels import Target, Values, infer_target
 from openmarlin.tasks.model import decide
 
 PREDICTIONS_FILE = "predictions.csv"
 SEEN_COLUMN = "face_seen"
+_PREDICTED, _P = "predicted_", "p_"
+_SINGLE = ("score", "p")  # names of the probability where there is one
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,12 @@ class Predictions:
 
     def take(self, places: NDArray[np.intp]) -> Predictions:
         """Those of some rows."""
-        rows = [self.rows[i] for i in places]
-        return Predictions(
-            self.target,
-            rows,
-            self.labels[places],
-            self.scores[places],
-            self.seen[places],
-            self.thresholds,
-            self.problems,
+        return replace(
+            self,
+            rows=[self.rows[i] for i in places],
+            labels=self.labels[places],
+            scores=self.scores[places],
+            seen=self.seen[places],
         )
 
     def write(self, path: Path) -> Path:
@@ -78,11 +77,11 @@ class Predictions:
         target = self.target
         head = ["video", "start_s", "end_s", "split", "group", *target.columns]
         if target.kind == "regression":
-            head += [f"predicted_{name}" for name in target.columns]
+            head += [_PREDICTED + name for name in target.columns]
         else:
             predicted = target.values if len(target.values) > 1 else target.columns
-            head += [f"predicted_{name}" for name in predicted]
-            head += [f"p_{name}" for name in target.outputs]
+            head += [_PREDICTED + name for name in predicted]
+            head += [_P + name for name in target.outputs]
         with (
             atomic(path) as part,
             part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
@@ -113,31 +112,112 @@ def read_predictions(path: Path, target: Target, rows: Sequence[Row]) -> Predict
     Raises:
         InputError: a column is missing, a value is none, or no row of the manifest is predicted.
     """
-    table = read_manifest(path).rows
+    table = _rows_of(path)
     columns = _score_columns(path, target, table)
     by_key = {row.key: row for row in table}
+    said = [by_key.get(row.key) for row in rows]
     scores = np.full((len(rows), len(columns)), np.nan)
     seen = np.zeros(len(rows), bool)
-    for i, row in enumerate(rows):
-        said = by_key.get(row.key)
-        if said is None:
-            continue
-        seen[i] = said.labels.get(SEEN_COLUMN, "1") not in ("0", "false", "False")
-        scores[i] = [_score(path, said, column, target) for column in columns]
+    for i, row in enumerate(said):
+        if row is not None:
+            seen[i] = row.labels.get(SEEN_COLUMN, "1") not in ("0", "false", "False")
+            scores[i] = [_score(path, row, column, target) for column in columns]
     if not np.isfinite(scores).any():
         raise InputError(
             f"{path}: predicts none of the {len(rows)} videos of the labels; paths are compared as "
             "files, from the folder of each table"
         )
-    return Predictions(target, rows, target.encode(rows), scores, seen)
+    words = [row or Row(rows[i].video) for i, row in enumerate(said)]
+    thresholds = _thresholds(target, words, scores)
+    return Predictions(target, rows, target.encode(rows), scores, seen, thresholds)
+
+
+def read_target(path: Path, labels: Sequence[str], rows: Sequence[Row]) -> Target:
+    """What a table of predictions predicts.
+
+    Args:
+        path: see `read_predictions`.
+        labels: columns of the rows, see `infer_target`; without any they are found by the names of
+            the predictions.
+        rows: with labels.
+
+    Raises:
+        InputError: the names do not say it, or the columns cannot be predicted.
+    """
+    names = _names(_rows_of(path))
+    has_probabilities = any(name.startswith(_P) or name in _SINGLE for name in names)
+    kind = "" if has_probabilities else ":regression"
+    target = infer_target(labels or [name + kind for name in _labels_of(path, names, rows)], rows)
+    if not target.is_one_of:
+        return target
+    said = [name.removeprefix(_P) for name in names if name.startswith(_P)]
+    more = [name for name in said if name not in target.classes and name not in _names(rows)]
+    return replace(target, classes=(*target.classes, *more))  # classes that no row here has
+
+
+def _labels_of(path: Path, names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """The columns of the rows whose predictions have these names."""
+    columns = _names(rows)
+    for prefix in (_PREDICTED, _P):
+        labels = [name for name in columns if prefix + name in names]
+        if labels:
+            return labels
+    outputs = {name.removeprefix(_P) for name in names if name.startswith(_P)}
+    labels = [name for name in columns if _outputs(name, rows) <= outputs]
+    if len(labels) == 1:
+        return labels
+    raise InputError(
+        f"{option('label')} is missing: the columns of {path} ({', '.join(names) or 'none'}) do "
+        f"not say which column they predict; the labels have {', '.join(columns) or 'none'}"
+    )
+
+
+def _outputs(column: str, rows: Sequence[Row]) -> set[str]:
+    """Names of the predictions of a column; one that is none where it cannot be predicted."""
+    try:
+        return set(infer_target([column], rows).outputs)
+    except InputError:
+        return {"\0"}
+
+
+def _thresholds(target: Target, said: Sequence[Row], scores: Values) -> tuple[float, ...]:
+    """From which probability on the table itself says yes (`predicted_NAME`), one an output.
+
+    None where it does not say, or its words do not follow from thresholds.
+    """
+    if target.kind not in ("binary", "multilabel"):
+        return ()
+    names = target.values if len(target.values) > 1 else target.columns
+    thresholds = []
+    for name, score in zip(names, scores.T, strict=True):
+        column = _PREDICTED + name
+        words = [replace(row, labels={column: row.labels.get(column, "")}) for row in said]
+        yes_or_no = target.classes if target.kind == "binary" else ("0", "1")
+        decided = Target("binary", (column,), yes_or_no).encode(words)[:, 0]
+        yes = np.min(score[(decided == 1) & np.isfinite(score)], initial=1.0)
+        no = np.max(score[(decided == 0) & np.isfinite(score)], initial=0.0)
+        if np.isnan(decided).all() or no >= yes:
+            return ()
+        thresholds.append(0.5 if no < 0.5 <= yes else float(yes))
+    return tuple(thresholds)
+
+
+def _rows_of(path: Path) -> list[Row]:
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        raise InputError(f"{path}: not a table of predictions (.csv), nor the folder of a model")
+    return read_manifest(path).rows
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.labels))
 
 
 def _score_columns(path: Path, target: Target, table: Sequence[Row]) -> list[str]:
-    names = list(dict.fromkeys(name for row in table for name in row.labels))
-    prefix = "predicted_" if target.kind == "regression" else "p_"
+    names = _names(table)
+    prefix = _PREDICTED if target.kind == "regression" else _P
     columns = [prefix + name for name in target.outputs]
     if len(columns) == 1 and columns[0] not in names:
-        columns = next(([name] for name in ("score", "p") if name in names), columns)
+        columns = next(([name] for name in _SINGLE if name in names), columns)
     for column in columns:
         if column not in names:
             raise InputError(f"{path}: no column '{column}'{nearest(column, names)}")

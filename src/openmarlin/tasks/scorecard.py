@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     content: dict[str, Any] = {
         "target": e.target.as_dict(),
         "main": e.main,
-        "counts": dict(e.counts),
+        "counts": asdict(e.counts),
         "prior_source": e.prior_source,
         "resamples": e.resamples,
         "seed": e.seed,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from openmarlin.model.zoo import DEFAULT_MODEL
 from openmarlin.settings import Precision, Settings, UserPath, setting
 from openmarlin.video.windows import Tail
 
 LABELS, HEAD, WINDOWS, OUTPUT, ENCODER = "Labels", "Head", "Windows", "Output", "Encoder"
+COMPARISON = "Comparison"
 
 
 class LabelSettings(Settings):
@@ -90,32 +91,54 @@ class ProbeSettings(PlaceSettings, LabelSettings, WindowSettings, ReadSettings):
         "trained as the paper trains it.",
         group=HEAD,
     )
+    blocks: int = setting(
+        0, "Of self-attention in the attentive head: V-JEPA 2 has 3.", group=HEAD, ge=0, le=12
+    )
     class_weights: bool = setting(
-        True, "Weigh classes as if they were equally frequent.", group=HEAD
+        False,
+        "Let classes count as if they were equally frequent (linear and attentive head).",
+        group=HEAD,
     )
     shares: tuple[float, ...] = setting(
-        (1.0,), "Shares of the training labels to learn from, such as 1,0.5,0.1.", group=LABELS
+        (1.0,),
+        "Shares of the training labels to learn from, such as 1,0.5,0.1; the model of the largest "
+        "is kept.",
+        group=LABELS,
     )
     draws: int = setting(5, "Draws of every share below 1.", group=LABELS, ge=1)
+    resamples: int = setting(1000, "Of groups, for the intervals.", group=LABELS, ge=100)
+
+    @field_validator("shares")
+    @classmethod
+    def _in_order(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        """From large to small, each once."""
+        if not shares or not all(0 < share <= 1 for share in shares):
+            raise ValueError("shares are above 0 and at most 1, such as 1,0.5,0.1")
+        return tuple(sorted(set(shares), reverse=True))
 
 
 class EvaluateSettings(PlaceSettings, ReadSettings):
     """How answers are compared with labels."""
 
     label: tuple[str, ...] = setting(
-        (), "Columns that the predictions are of; a model knows its own.", group=LABELS
+        (),
+        "Columns that a table of predictions is of, where its names do not say it; a model knows "
+        "its own.",
+        group=LABELS,
     )
-    split: str = setting(
-        "test", "The part of the labels to judge; all for every row.", group=LABELS
+    split: Literal["train", "val", "test", "all"] = setting(
+        "test", "The part to judge; in a table without a split, all is judged.", group=LABELS
     )
     against: UserPath | None = setting(
-        None, "Another model or predictions.csv: differences with paired intervals.", group=LABELS
+        None,
+        "Another model or table of predictions: differences with paired intervals.",
+        group=COMPARISON,
     )
     subgroups: tuple[str, ...] = setting(
-        (), "Columns by which a table of subgroups is made.", group=LABELS
+        (), "Columns, such as sex,age, by which rows are judged apart, too.", group=COMPARISON
     )
-    resamples: int = setting(1000, "Of groups, for the intervals.", group=LABELS, ge=100)
-    seed: int = setting(0, "Of the resamples.", group=LABELS, ge=0)
+    resamples: int = setting(1000, "Of groups, for the intervals.", group=COMPARISON, ge=100)
+    seed: int = setting(0, "Of the resamples.", group=COMPARISON, ge=0)
 
 
 class PredictSettings(PlaceSettings, ReadSettings):

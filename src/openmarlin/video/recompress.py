@@ -24,7 +24,7 @@ from openmarlin.errors import InputError
 from openmarlin.output import atomic
 from openmarlin.video.picture import Orientation
 from openmarlin.video.reader import VideoReader
-from openmarlin.video.writer import copy_colours, yuv_picture
+from openmarlin.video.writer import copy_colours, to_yuv
 
 _THREADS = 4  # of a file: what x264 writes depends on how many there are, so not on the machine
 _TICKS = 90_000  # a second, for times of any rate
@@ -91,7 +91,7 @@ def _upright(reader: VideoReader) -> Iterator[tuple[float, av.VideoFrame]]:
     if plain and not turned and not stretched and info.hdr is None:
         yield from reader.decoded()
     else:
-        yield from ((frame.time_s, yuv_picture(frame.image)) for frame in reader)
+        yield from ((frame.time_s, to_yuv(frame.image)) for frame in reader)
 
 
 def recompress_clip(images: NDArray[np.uint8], crf: int, fps: float = 25.0) -> NDArray[np.uint8]:
@@ -115,11 +115,11 @@ def recompress_clip(images: NDArray[np.uint8], crf: int, fps: float = 25.0) -> N
     encoder.pix_fmt, encoder.framerate, encoder.time_base = "yuv420p", rate, 1 / rate
     encoder.options = _options(crf)
     encoder.thread_count = 1
-    copy_colours(yuv_picture(images[0]), encoder)
+    copy_colours(to_yuv(images[0]), encoder)
     decoder = VideoCodecContext.create("h264", "r")
     decoder.thread_count = 1
     result, done = np.empty_like(images), 0
-    for picture in [*map(yuv_picture, images), None]:
+    for picture in [*map(to_yuv, images), None]:
         if picture is not None:
             picture.pts, picture.time_base = None, 1 / rate
         packets = encoder.encode(picture)

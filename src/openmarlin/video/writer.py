@@ -9,17 +9,19 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
-from numpy.typing import NDArray
+from av.video.stream import VideoStream
 
 from openmarlin.output import atomic
+from openmarlin.video.picture import Image
 
 _CRF = 18  # x264's scale of quality, at which loss is hard to see
 _BT709, _LIMITED = 1, 1  # FFmpeg's numbers of a colour matrix and a range
 _LARGEST_DENOMINATOR = 1001  # of frame rates such as 30000/1001
 
 
-def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
+def write_video(path: Path, frames: Iterable[Image], fps: float) -> None:
     """Write frames as they come; the file appears whole or not at all.
 
     Args:
@@ -33,21 +35,29 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> 
     """
     frames = iter(frames)
     first = next(frames)
-    height, width = (side + side % 2 for side in first.shape[:2])
     with (
         atomic(path) as part,
         part.open("wb") as file,  # which reports a full disk; FFmpeg's own may not
         av.open(file, "w", format="mp4") as container,
     ):
-        rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF)})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        copy_colours(yuv_picture(first), stream.codec_context)
+        stream = add_h264(container, first, fps)
         for frame in chain([first], frames):
             if frame.shape != first.shape:
                 raise ValueError(f"frames of {first.shape} and {frame.shape} in one video")
-            container.mux(stream.encode(yuv_picture(frame)))
+            container.mux(stream.encode(to_yuv(frame)))
         container.mux(stream.encode())
+
+
+def add_h264(container: OutputContainer, first: Image, fps: float) -> VideoStream:
+    """A stream of pictures that are as large as `first`, at `fps` frames a second."""
+    rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
+    stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF)})
+    stream.height, stream.width = (side + side % 2 for side in first.shape[:2])
+    stream.pix_fmt = "yuv420p"
+    context = stream.codec_context
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.color_range = _LIMITED
+    return stream
 
 
 def copy_colours(picture: av.VideoFrame, context: VideoCodecContext) -> None:
@@ -56,10 +66,10 @@ def copy_colours(picture: av.VideoFrame, context: VideoCodecContext) -> None:
     context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc
 
 
-def yuv_picture(frame: NDArray[np.uint8]) -> av.VideoFrame:
-    """RGB (H, W, 3) as 4:2:0; an odd side is made even by repeating the last row or column."""
-    odd = [(0, side % 2) for side in frame.shape[:2]]
-    even = np.ascontiguousarray(np.pad(frame, [*odd, (0, 0)], mode="edge"))
+def to_yuv(image: Image) -> av.VideoFrame:
+    """A picture as a stream of `add_h264` takes it, odd sides made even."""
+    odd = [(0, side % 2) for side in image.shape[:2]]
+    even = np.ascontiguousarray(np.pad(image, [*odd, (0, 0)], mode="edge"))
     picture = av.VideoFrame.from_ndarray(even, format="rgb24")
     picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
     picture.colorspace, picture.color_range = _BT709, _LIMITED
