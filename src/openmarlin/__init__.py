@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from openmarlin.jobs.evaluate import evaluate
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.faces import faces
+    from openmarlin.jobs.finetune import finetune
     from openmarlin.jobs.manifest import manifest
     from openmarlin.jobs.masks import masks
     from openmarlin.jobs.predict import predict
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "extract",
     "faces",
+    "finetune",
     "load",
     "manifest",
     "masks",
@@ -45,6 +47,7 @@ _HOMES = {
     "evaluate": "openmarlin.jobs.evaluate",
     "extract": "openmarlin.jobs.extract",
     "faces": "openmarlin.jobs.faces",
+    "finetune": "openmarlin.jobs.finetune",
     "load": "openmarlin.model.io",
     "manifest": "openmarlin.jobs.manifest",
     "masks": "openmarlin.jobs.masks",

@@ -38,6 +38,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
+from openmarlin.tasks.finetune_settings import FinetuneSettings
 from openmarlin.tasks.settings import EvaluateSettings, PredictSettings, ProbeSettings
 
 app = typer.Typer(
@@ -102,6 +103,12 @@ VERBS = {
         "Videos, folders, CSV tables with a column 'video'.",
         several=True,
         memory="return_large_blocks",
+    ),
+    "finetune": Verb(
+        FinetuneSettings,
+        "Train a model on labelled faces, and test it.",
+        "The store that `openmarlin prepare` wrote, or a CSV of videos with labels.",
+        memory="keep_freed_memory",
     ),
     "probe": Verb(
         ProbeSettings,

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from media import numbered, write_video
 
+from openmarlin.data import preparation
 from openmarlin.data.store import Store
 from openmarlin.data.store.writer import JOURNAL_FILE
 from openmarlin.errors import InputError
-from openmarlin.jobs import prepare as job
 from openmarlin.jobs.prepare import Preparation, announce, prepare
 from openmarlin.regions import region_bits
 from openmarlin.video.reader import VideoReader
@@ -127,9 +127,9 @@ def test_killed_and_gone_on_with(
     with pytest.raises(InputError, match="not finished yet"):
         Store(out)
     redone = []
-    make = job.make_tracks
+    make = preparation.make_tracks
     monkeypatch.setattr(
-        job,
+        preparation,
         "make_tracks",
         lambda source, *rest: (redone.append(source.row.video), make(source, *rest))[1],
     )
