@@ -242,11 +242,12 @@ def test_the_delay_is_bounded(fps: float) -> None:
     assert max(waits) <= 2.6 * fps + 4
 
 
-def test_memory_does_not_grow_with_length() -> None:
+@pytest.mark.parametrize("stream", [face_stream, mesh_stream])
+def test_memory_does_not_grow_with_length(stream: Callable[..., Iterable]) -> None:
     def peak(n: int) -> int:
         scene = Scene(still(n), size=(480, 270))
         tracemalloc.start()
-        for _ in face_stream(scene.ticks(), scene, fps=15):
+        for _ in stream(scene.ticks(), scene, fps=15):
             pass
         try:
             return tracemalloc.get_traced_memory()[1]

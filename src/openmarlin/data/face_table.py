@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmarlin.data.features import NO_FACE
+from openmarlin.data.formats import first_line
 from openmarlin.errors import InputError
 from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
 from openmarlin.output import atomic
@@ -159,7 +160,7 @@ def pieces(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
             for i in range(file.num_row_groups):
                 yield file.read_row_group(i, columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from None
 
 
 def read_faces(path: str | Path) -> pa.Table:
@@ -178,7 +179,7 @@ def read_faces(path: str | Path) -> pa.Table:
         with path.open("rb") as data, pq.ParquetFile(data) as file:
             return file.read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is not a table of faces: {error}") from None
+        raise InputError(f"{path} is not a table of faces: {first_line(error)}") from None
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -188,7 +189,7 @@ def _read_csv(path: Path) -> pa.Table:
         with path.open("rb") as file:
             return pyarrow.csv.read_csv(file, parse_options=parse, convert_options=convert)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is not a table of faces: {error}") from None
+        raise InputError(f"{path} is not a table of faces: {first_line(error)}") from None
 
 
 def points_of(table: pa.Table) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ _SEARCH_S = 0.5  # between two searches in a shot, at least
 _HELD_BYTES = 256_000_000  # of patches; beyond it, faces out of sight are given up
 _HELD_TICKS = 600
 _DOUBT_S = 1.5  # a face that is not confirmed by then is not shown
+
 Kept = TypeVar("Kept")
 Given = TypeVar("Given")
 
