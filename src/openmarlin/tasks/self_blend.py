@@ -31,17 +31,15 @@ _SIDE_PX = 224
 _SHRINK = 2  # masks are made at half the size: they are blurred anyway
 _TINT_LEVELS, _TINT_SHARE = 20.0, 0.3  # of each of R, G, B, and in which share of the clips
 _HUE_DEG, _SATURATION, _VALUE = 8.0, 0.3, 0.1
-"""The paper has 0.3 for all three and does not say of what; a hue 0.3 of a turn away is green skin,
-and 0.3 less light a border that anybody sees."""
+"""Published as 0.3 for all three, of what is left open: a hue 0.3 of a turn away is green skin, and
+0.3 less light a border that anybody sees. These were chosen by looking at clips."""
 _BRIGHTNESS, _CONTRAST = 0.1, 0.1
 _SHARPEN = (0.1, 0.3)
 _SHIFT_XY, _SCALE = (0.03, 0.015), 0.95  # shares of the side; the least scale, 1 / it is the most
 _ELASTIC, _ELASTIC_SIGMA_PX = 50.0, 7.0
 _BLUR_PX = (5.0, 25.0)  # width of a Gaussian's window
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
-_FINE = (
-    4  # pixels that are filled for one of a small mask: an edge must not jump from frame to frame
-)
+_FINE = 4  # pixels a side filled for one of a small mask: edges must not jump between frames
 _FRACTION_BITS = 4  # of a polygon's corners
 
 
