@@ -137,6 +137,13 @@ class EvaluateSettings(PlaceSettings, ReadSettings):
     subgroups: tuple[str, ...] = setting(
         (), "Columns, such as sex,age, by which rows are judged apart, too.", group=COMPARISON
     )
+    robustness: tuple[str, ...] = setting(
+        (),
+        "Corruptions under which a model is judged again, or all: saturation, contrast, block, "
+        "noise, blur, pixelation, compression (of the crops, five levels each), c23, c40 (of the "
+        "whole videos).",
+        group=COMPARISON,
+    )
     resamples: int = setting(1000, "Of groups, for the intervals.", group=COMPARISON, ge=100)
     seed: int = setting(0, "Of the resamples.", group=COMPARISON, ge=0)
 
