@@ -94,6 +94,23 @@ def memory_lines(results: dict[str, Any]) -> Iterator[str]:
     yield f"\nTen times the length: {results['growth']:+.1%}.\n"
 
 
+def faces_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### Faces\n"
+    yield machine_line(results) + "\n"
+    width, height = results["size"]
+    yield head(f"`faces`, {width}x{height}, one face", "frames a second", "by processor time")
+    for cores, run in results["in_memory"].items():
+        rate = run["frames_per_s"]
+        name = f"without decoding, {cores} core{'s' if cores != '1' else ''}"
+        yield rows(name, f"{rate['wall']:.0f}", f"**{rate['processor']:.0f}**")
+    for workers, run in results["verb"].items():
+        name = f"the verb, {workers} video{'s' if workers != '1' else ''} and processes"
+        by_core = f"{1e3 / run['core_ms_a_frame']:.0f} a core"
+        yield rows(name, f"{run['frames_per_s']:.0f}", by_core)
+    n_runs = len(results["in_memory"]["1"]["runs"][0]["wall"])
+    yield f"\nMedians of {n_runs} runs over {results['frames']} frames.\n"
+
+
 def pretrain_lines(results: dict[str, Any]) -> Iterator[str]:
     yield "### A training step\n"
     yield machine_line(results) + "\n"
@@ -143,6 +160,7 @@ PAGES = {
         "accuracy": accuracy_lines,
         "end_to_end": end_to_end_lines,
         "memory": memory_lines,
+        "faces": faces_lines,
         "pretrain": pretrain_lines,
     },
     "lab/probes.md": {"probes": probes_lines},

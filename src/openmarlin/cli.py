@@ -30,6 +30,7 @@ from openmarlin.data.layouts import LAYOUTS
 from openmarlin.errors import InputError, OpenMarlinError, on_command_line
 from openmarlin.jobs.settings import (
     ExtractSettings,
+    FacesSettings,
     ManifestSettings,
     MasksSettings,
     PrepareSettings,
@@ -37,7 +38,8 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
-from openmarlin.tasks.settings import EvaluateSettings
+from openmarlin.tasks.finetune_settings import FinetuneSettings
+from openmarlin.tasks.settings import EvaluateSettings, PredictSettings, ProbeSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -95,6 +97,26 @@ VERBS = {
         "The store that `openmarlin prepare` wrote.",
         memory="keep_freed_memory",
     ),
+    "faces": Verb(
+        FacesSettings,
+        "Measure faces in every frame: boxes, head pose, 52 expressions, perhaps the mesh.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
+    ),
+    "finetune": Verb(
+        FinetuneSettings,
+        "Train a model on labelled faces, and test it.",
+        "The store that `openmarlin prepare` wrote, or a CSV of videos with labels.",
+        memory="keep_freed_memory",
+    ),
+    "probe": Verb(
+        ProbeSettings,
+        "Train a classifier on frozen features of labelled videos, and judge it.",
+        "A CSV of videos with their labels.",
+        names=("LABELS",),
+        memory="return_large_blocks",
+    ),
     "evaluate": Verb(
         EvaluateSettings,
         "Judge a trained model, or anybody's predictions, by labelled videos.",
@@ -110,6 +132,13 @@ VERBS = {
         MasksSettings,
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
+    ),
+    "predict": Verb(
+        PredictSettings,
+        "Say what a trained model of a task sees in new videos: tables, a report, overlays.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
     ),
     "manifest": Verb(
         ManifestSettings,

@@ -77,12 +77,17 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _settle(part: Path, path: Path) -> None:
     """Flushes `part` to disk, gives it the mode of an ordinary new file, and moves it to `path`."""
-    mask = os.umask(0)
-    os.umask(mask)
     with part.open("rb") as file:
         os.fsync(file.fileno())
-    part.chmod(0o666 & ~mask)
+    part.chmod(_file_mode())
     part.replace(path)
+
+
+def _file_mode() -> int:
+    """Of an ordinary new file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 @contextmanager
@@ -100,6 +105,9 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         part.chmod(0o755)
         yield part
+        for file in part.rglob("*"):
+            if file.is_file():
+                file.chmod(_file_mode())  # safetensors writes files that only their owner can read
         if path.is_dir():
             old = part.with_name(part.name + ".old")
             path.rename(old)
@@ -262,8 +270,10 @@ class OutputFolder:
     def _compare(self) -> None:
         """Settings and identity of the earlier run are those of this one, none more or less."""
         free = set(self.settings.recipe()) - set(self.settings.recipe(free=False))
-        before = {**read_recipe(self.path / CONFIG_FILE), **self._record().get("identity", {})}
         today = {**self.settings.recipe(free=False), **self.identity}
+        # A setting that did not exist yet had its default.
+        before = type(self.settings).model_construct().recipe(free=False)
+        before |= {**read_recipe(self.path / CONFIG_FILE), **self._record().get("identity", {})}
         changed = [
             f"{name} was {before.get(name)!r}, is {today.get(name)!r}"
             for name in {**before, **today}

@@ -250,7 +250,8 @@ def _words(choice: Any, bounds: list[Any]) -> list[str]:
     if origin is Literal:
         return [str(argument) for argument in arguments]
     if _is_names(choice):
-        return ["names separated by commas"]
+        names = "numbers" if get_args(choice)[0] is float else "names"
+        return [f"{names} separated by commas"]
     if origin is tuple:
         return [f"{len(arguments)} numbers separated by commas"]
     if origin is dict:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from openmarlin.data.features import WindowRow
 from openmarlin.data.manifest import Row
-from openmarlin.data.tracks import fill_gaps
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.mesh import fill_gaps
 from openmarlin.face.parser import MeshParser
 from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
 from openmarlin.video.reader import Frame, VideoReader
@@ -71,11 +71,14 @@ class FaceClip:
         row: everything of the row but the embedding.
         pixels: uint8 RGB (T, S, S, 3), or None when the window has no face.
         points: a mesh (478, 2) in crop pixels for each of the T frames, None where not seen.
+        boxes: float64 (n, 5): time in seconds and x1, y1, x2, y2 in source pixels of the crops of
+            this face in the window, those repeated to fill it left out.
     """
 
     row: WindowRow
     pixels: NDArray[np.uint8] | None = None
     points: list[NDArray[np.float32] | None] = field(default_factory=list)
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 5)))
 
 
 @dataclass(slots=True)
@@ -167,7 +170,7 @@ class ClipReader:
     ) -> Iterator[tuple[int, Frame]]:
         """The ticks in which faces are followed; those that windows hold are put into `samples`."""
         s, fps = self.sampling, reader.info.fps
-        step = _tracking_step(s.rate, fps)
+        step = tracking_step(s.rate, fps)
         shown: Frame | None = None
         first_s, shown_since = 0.0, 0
         for tick, frame in ticks(self.row.frames(reader), fps):
@@ -261,9 +264,12 @@ def clip_labels(clip: FaceClip, landmarker: Landmarker) -> NDArray[np.uint8] | N
     return None if points is None else MeshParser(landmarker.nets)(clip.pixels, points)
 
 
-def _tracking_step(rate: int, fps: float) -> int:
-    """Ticks from one look at the faces to the next: at a low sampling rate they are followed in
-    between, or nobody could be told from another. The largest divisor of `rate` that is short."""
+def tracking_step(rate: int, fps: float) -> int:
+    """Ticks from one look at the faces to the next.
+
+    At a low sampling rate they are followed in between, or nobody could be told from another. It is
+    the largest divisor of `rate` that is short.
+    """
     longest = max(1, int(FOLLOW_S * fps))
     return max(step for step in range(1, min(rate, longest) + 1) if rate % step == 0)
 
@@ -291,5 +297,8 @@ def _face_clip(
         y2=y2,
     )
     return FaceClip(
-        row, np.stack([crop.image for crop in chosen]), [crop.points for crop in chosen]
+        row,
+        np.stack([crop.image for crop in chosen]),
+        [crop.points for crop in chosen],
+        np.array([(crop.time_s, *crop.box) for _, crop in sorted(crops.items())]),
     )

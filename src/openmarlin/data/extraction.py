@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.console import job_progress
+from openmarlin.data.boxes import FaceBoxes
 from openmarlin.data.clips import FaceClip, Sampling
 from openmarlin.data.features import Features, WindowRow
 from openmarlin.data.feed import VideoEnd, VideoFeed
@@ -74,6 +75,7 @@ class Extractor:
         landmarker: the face nets; None only for videos that are face crops.
         batch: clips encoded at once at most.
         workers: videos read at once; None for one a core.
+        keep_boxes: also keep where every face is in every sampled frame (`data.boxes`).
     """
 
     encoder: ClipEncoder
@@ -83,6 +85,7 @@ class Extractor:
     landmarker: Landmarker | None
     batch: int = 8
     workers: int | None = None
+    keep_boxes: bool = False
 
     def run(
         self,
@@ -159,6 +162,8 @@ class Extractor:
         """Every clip becomes a row of its video; those with a face are encoded as one batch."""
         for video, clip in clips:
             video.windows.append(clip.row)
+            if self.keep_boxes and clip.pixels is not None:
+                video.boxes.setdefault(clip.row.face, []).append(clip.boxes)
         shown = [(video, clip, clip.pixels) for video, clip in clips if clip.pixels is not None]
         if not shown:
             return
@@ -174,11 +179,12 @@ class Extractor:
 
 @dataclass(slots=True)
 class OpenVideo:
-    """A video that is being read: its rows, thumbs and tokens so far."""
+    """A video that is being read: its rows, thumbs, tokens, and boxes by face so far."""
 
     windows: list[WindowRow] = field(default_factory=list)
     thumbs: ThumbKeeper = field(default_factory=ThumbKeeper)
     tokens: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+    boxes: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
 
 
 def _close(
@@ -190,7 +196,8 @@ def _close(
         failures.add(row.video, end.error, row.part)
         return
     record = Record(end.seconds, end.problems, end.notes, end.stamp)
-    finished.commit(row, video.windows, video.thumbs.thumbs, video.tokens, record)
+    boxes = FaceBoxes.joined(video.boxes) if video.boxes else None
+    finished.commit(row, video.windows, video.thumbs.thumbs, video.tokens, record, boxes)
 
 
 @dataclass(slots=True)

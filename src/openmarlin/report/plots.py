@@ -36,6 +36,8 @@ _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
 _VECTOR_POINTS = 1500  # beyond it points are drawn as one image
 _CURVE_POINTS = 500
 _FEW_POINTS = 40  # are marked one by one
+_LEAST_SPAN = 10.0  # of an axis of degrees: noise shall look like noise
+_FEW_PLACES = 8
 _LEVEL_NAMES = 5  # below a matrix; more are turned
 _DASHES = ("-", "--", ":", "-.")
 
@@ -189,6 +191,8 @@ def curves_svg(
     y: str = "",
     logarithmic: bool = False,
     share: bool = False,
+    x_logarithmic: bool = False,
+    spreads: Mapping[str, Values] = {},
 ) -> str:
     """Values over steps or another quantity, a line each; long ones as means of neighbours.
 
@@ -199,10 +203,15 @@ def curves_svg(
         y: what the values are.
         logarithmic: where all values are positive.
         share: the values are parts of a whole, shown from 0 to 100 %.
+        x_logarithmic: the places are positive, and shown by their magnitude.
+        spreads: label -> (n,) how far values reach up and down.
     """
     figure, axes = _figure(4.4, 2.9)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         finite = np.isfinite(values)
+        if label in spreads:
+            style: Any = {"ecolor": _PALETTE[number % DISTINCT], "elinewidth": 1, "capsize": 3}
+            axes.errorbar(steps, values, spreads[label], fmt="none", **style)
         _draw_line(axes, number, label, _thinned(steps[finite], values[finite]), dots=True)
     if logarithmic:
         axes.set_yscale("log")
@@ -214,7 +223,14 @@ def curves_svg(
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.tick_params(which="minor", length=0)
     axes.set(xlabel=x, ylabel=y)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
+    if x_logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        places = np.unique(np.concatenate([places for places, _ in curves.values()]))
+        if len(places) <= _FEW_PLACES:  # a few quantities, not a grid over many magnitudes
+            axes.set_xticks(places, [f"{place:g}" for place in places])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
     _draw_grid(axes)
     _draw_legend(axes, len(curves))
     return _svg(figure, name)
@@ -284,14 +300,51 @@ def _legend_columns(count: int) -> int:
     return 1 if count < 5 else 2
 
 
+def time_svg(
+    times_s: Values, panels: Mapping[str, Mapping[str, Values]], name: str, *, share: str = ""
+) -> str:
+    """Panels below each other over one axis of time; where nothing was measured, lines break.
+
+    Args:
+        times_s: (n,) ascending, one at least.
+        panels: title of the value axis -> label -> values (n,), NaN for what is missing.
+        name: keeps the ids of several pictures on one page apart.
+        share: the panel whose values lie between 0 and 1.
+    """
+    figure = Figure(figsize=(8.4, 1.75 * len(panels)), layout="constrained")
+    figure.patch.set_alpha(0)
+    every: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, curves) in zip(every, panels.items(), strict=True):
+        _dress(axes)
+        for number, (label, values) in enumerate(curves.items()):
+            x, y = _thinned(times_s, values)
+            colour, dash = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
+            style: Any = {"color": colour, "linestyle": dash, "markersize": 3}
+            marker = "." if len(x) <= _FEW_POINTS else ""
+            axes.plot(x, y, linewidth=1.2, marker=marker, label=label, **style)
+        axes.set_ylabel(title)
+        low, high = axes.get_ylim()
+        middle, half = (low + high) / 2, max((high - low) / 2, _LEAST_SPAN / 2)
+        axes.set_ylim((0, max(0.25, high)) if title == share else (middle - half, middle + half))
+        axes.set_xlim(times_s[0], max(times_s[-1], times_s[0] + 1e-3))
+        _draw_grid(axes)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        beside: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "borderaxespad": 0.4}
+        axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.8, **beside)
+    every[-1].set_xlabel("time (s)")
+    return _svg(figure, name)
+
+
 def _thinned(x: Values, y: Values) -> Curve:
-    """At most `_CURVE_POINTS` points, means of as many neighbours each."""
+    """At most `_CURVE_POINTS` points, means of as many neighbours each; NaN where all are."""
     size = -(-len(x) // _CURVE_POINTS)
     if size <= 1:
         return x, y
-    starts = np.arange(0, len(x), size)
+    starts, finite = np.arange(0, len(x), size), np.isfinite(y)
     counts = np.diff(np.append(starts, len(x)))
-    return np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
+    sums, known = np.add.reduceat(np.where(finite, y, 0), starts), np.add.reduceat(finite, starts)
+    means = np.divide(sums, known, out=np.full(len(starts), np.nan), where=known > 0)
+    return np.add.reduceat(x, starts) / counts, means
 
 
 def _cosine(value: float) -> str:
@@ -305,13 +358,18 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
+    _dress(axes)
+    return figure, axes
+
+
+def _dress(axes: Axes) -> None:
+    """Everything in the ink, on no ground of its own."""
     axes.patch.set_alpha(0)
     axes.tick_params(colors=_INK, labelsize=8, width=0.6, length=3)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set(color=_INK, size=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[:].set(color=_INK, alpha=0.35, linewidth=0.6)
-    return figure, axes
 
 
 def _svg(figure: Figure, name: str) -> str:

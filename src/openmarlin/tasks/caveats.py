@@ -84,14 +84,7 @@ def count_rows(n_rows: int, judged: Predictions, states: Sequence[str], n_groups
 
 def rows_of_class(predictions: Predictions) -> dict[str, int]:
     """See `RowCounts.of_class`."""
-    labels, target = predictions.labels, predictions.target
-    if target.is_one_of or target.kind == "binary":
-        numbers = [(labels[:, 0] == i).sum() for i in range(len(target.classes))]
-    elif target.kind == "multilabel":
-        numbers = list((labels == 1).sum(axis=0))
-    else:
-        numbers = list(np.isfinite(labels).sum(axis=0))
-    return {name: int(n) for name, n in zip(target.classes, numbers, strict=True)}
+    return predictions.target.count(predictions.labels)
 
 
 def notes_on(counts: RowCounts, predictions: Predictions, prior_source: str) -> list[str]:

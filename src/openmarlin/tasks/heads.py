@@ -112,9 +112,12 @@ class AttentiveHead(Head):
             raise ModelError(f"{heads} heads do not divide a width of {width}")
         self.width, self.heads = width, heads
         self.blocks = nn.Sequential(*(Block(width, heads, 4.0, _EPS) for _ in range(blocks)))
-        self.query = nn.Parameter(torch.zeros(1, 1, width))
         self.norm1 = nn.LayerNorm(width, eps=_EPS)
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.query = nn.Parameter(torch.zeros(1, 1, width))
+        self.to_query = nn.Linear(width, width)
+        self.to_key = nn.Linear(width, width, bias=False)  # a softmax takes no notice of it
+        self.to_value = nn.Linear(width, width)
+        self.project = nn.Linear(width, width)
         self.norm2 = nn.LayerNorm(width, eps=_EPS)
         self.mlp = MLP(width, 4 * width, width, nn.GELU())
         self.linear = nn.Linear(width, n_outputs)
@@ -130,10 +133,34 @@ class AttentiveHead(Head):
         }
 
     def pool(self, x: Tensor) -> Tensor:
-        tokens = self.norm1(self.blocks(x))
-        query = self.query.expand(len(x), -1, -1)
-        pooled = query + self.attention(query, tokens, tokens, need_weights=False)[0]
-        return (pooled + self.mlp(self.norm2(pooled)))[:, 0]  # type: ignore[no-any-return]
+        return self.attend(self.standardise(x))
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, D) through the blocks, with mean 0 and variance 1 each."""
+        return functional.layer_norm(self.blocks(x), (self.width,), eps=_EPS)
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """What the query makes of standardised tokens, (B, D).
+
+        There is one query, so keys and values need not be computed for every token: the query goes
+        through the matrix of the keys, and the mean of the tokens through that of the values.
+        """
+        return self.mix(look(self.keys(), tokens))
+
+    def keys(self) -> Tensor:
+        """(heads, D) of which the product with a standardised token is its score."""
+        split = (self.heads, self.width // self.heads)
+        query = self.to_query(self.query).view(*split) * split[1] ** -0.5
+        by_head = torch.einsum("hk,hkd->hd", query, self.to_key.weight.view(*split, -1))
+        return by_head * self.norm1.weight  # its bias adds the same to all scores
+
+    def mix(self, seen: Tensor) -> Tensor:
+        """Means of standardised tokens by attention (B, heads, D) -> (B, D)."""
+        seen = seen * self.norm1.weight + self.norm1.bias
+        weight = self.to_value.weight.view(self.heads, self.width // self.heads, -1)
+        values = torch.einsum("bhd,hkd->bhk", seen, weight).flatten(1) + self.to_value.bias
+        pooled = self.query[:, 0] + self.project(values)
+        return pooled + self.mlp(self.norm2(pooled))  # type: ignore[no-any-return]
 
     def answer(self, pooled: Tensor) -> Tensor:
         return self.linear(pooled)  # type: ignore[no-any-return]
@@ -141,11 +168,16 @@ class AttentiveHead(Head):
     def reset(self, generator: torch.Generator) -> None:
         """Draw the weights anew: a normal of deviation .02 cut at two, zero biases."""
         for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1:  # the gains of norms stay 1
                 bound = 2 * _STD
                 nn.init.trunc_normal_(parameter, 0, _STD, -bound, bound, generator=generator)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
+
+
+def look(keys: Tensor, tokens: Tensor) -> Tensor:
+    """Means (B, heads, D) of tokens (B, N, D), weighted by the softmax of their scores."""
+    return (tokens @ keys.T).softmax(dim=1).transpose(1, 2) @ tokens
 
 
 class NeighbourHead(Head):

@@ -122,6 +122,17 @@ class Target:
             return ["" if math.isnan(value) else f"{value:.6g}" for value in label]
         return ["" if math.isnan(value) else self.classes[int(value)] for value in label]
 
+    def count(self, labels: Values) -> dict[str, int]:
+        """How many of labels (n, K) are of each class; of several labels, to how many each applies;
+        of quantities, how many there are in each column."""
+        if self.kind == "regression":
+            numbers = np.isfinite(labels).sum(axis=0)
+        elif self.kind == "multilabel":
+            numbers = (labels == 1).sum(axis=0)
+        else:
+            numbers = (labels == np.arange(len(self.classes))).sum(axis=0)
+        return {name: int(n) for name, n in zip(self.classes, numbers, strict=True)}
+
     def as_dict(self) -> dict[str, Any]:
         """JSON values; see `of`."""
         return asdict(self)

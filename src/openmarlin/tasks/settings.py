@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from openmarlin.model.zoo import DEFAULT_MODEL
 from openmarlin.settings import Precision, Settings, UserPath, setting
@@ -91,13 +91,30 @@ class ProbeSettings(PlaceSettings, LabelSettings, WindowSettings, ReadSettings):
         "trained as the paper trains it.",
         group=HEAD,
     )
+    blocks: int = setting(
+        0, "Of self-attention in the attentive head: V-JEPA 2 has 3.", group=HEAD, ge=0, le=12
+    )
     class_weights: bool = setting(
-        True, "Weigh classes as if they were equally frequent.", group=HEAD
+        False,
+        "Let classes count as if they were equally frequent (linear and attentive head).",
+        group=HEAD,
     )
     shares: tuple[float, ...] = setting(
-        (1.0,), "Shares of the training labels to learn from, such as 1,0.5,0.1.", group=LABELS
+        (1.0,),
+        "Shares of the training labels to learn from, such as 1,0.5,0.1; the model of the largest "
+        "is kept.",
+        group=LABELS,
     )
     draws: int = setting(5, "Draws of every share below 1.", group=LABELS, ge=1)
+    resamples: int = setting(1000, "Of groups, for the intervals.", group=LABELS, ge=100)
+
+    @field_validator("shares")
+    @classmethod
+    def _in_order(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        """From large to small, each once."""
+        if not shares or not all(0 < share <= 1 for share in shares):
+            raise ValueError("shares are above 0 and at most 1, such as 1,0.5,0.1")
+        return tuple(sorted(set(shares), reverse=True))
 
 
 class EvaluateSettings(PlaceSettings, ReadSettings):
@@ -125,9 +142,11 @@ class EvaluateSettings(PlaceSettings, ReadSettings):
 
 
 class PredictSettings(PlaceSettings, ReadSettings):
-    """How new videos are answered."""
+    """How new videos are answered. Rate, stride and crops are those the model has learnt from."""
 
-    model: UserPath = setting(..., "The model folder of a probe or fine-tuning run.", group=ENCODER)
+    model: UserPath = setting(
+        ..., "The folder `model` of a probe or fine-tuning run.", group=ENCODER
+    )
     faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = setting(
         "all", "In each window the largest face, all, or the N largest.", group=WINDOWS
     )
@@ -135,5 +154,7 @@ class PredictSettings(PlaceSettings, ReadSettings):
         None, "Read at most this much of each video.", group=WINDOWS, gt=0
     )
     overlay: bool = setting(
-        False, "Also write each video with boxes and answers drawn on it.", group=OUTPUT
+        False,
+        "Also write each video with its sound, boxes and answers drawn on it, to OUT/overlay.",
+        group=OUTPUT,
     )

@@ -186,25 +186,34 @@ class ModelSource:
             self.model.config.thresholds,
             failures.as_dict(),
         )
-        windows = self._windows(predictions.take(places), answers)
-        return Answered(predictions, windows, self._uncalibrated(predictions.take(places), answers))
-
-    def _windows(self, predictions: Predictions, answers: Answers) -> Predictions:
-        units = predictions.take(answers.extracted.row_of)
-        seen = np.asarray(np.isfinite(answers.windows).all(axis=1))
-        return replace(units, scores=answers.windows, seen=seen)
-
-    def _uncalibrated(self, predictions: Predictions, answers: Answers) -> Predictions | None:
-        config = self.model.config
-        if config.temperature == 1:
-            return None
-        model = replace(self.model, config=config.model_copy(update={"temperature": 1.0}))
-        raw = answer_windows(model, answers.extracted, len(predictions))
-        return replace(predictions, scores=raw.rows, seen=raw.seen)
+        return with_levels(self.model, predictions, predictions.take(places), answers)
 
     def pictures(self, row: Row, path: Path) -> list[Image]:
         thumbs = FinishedVideos(path, self.model.head.width).thumbs(row)
         return [image for thumb in thumbs for image in thumb.images]
+
+
+def with_levels(
+    model: TaskModel, predictions: Predictions, answered: Predictions, answers: Answers
+) -> Answered:
+    """Predictions of a model, with those to windows and those before the temperature.
+
+    Args:
+        model: that answered.
+        predictions: of all rows.
+        answered: of the rows that `answers` are to.
+        answers: to rows and windows.
+    """
+    windows = replace(
+        answered.take(answers.extracted.row_of),
+        scores=answers.windows,
+        seen=np.asarray(np.isfinite(answers.windows).all(axis=1)),
+    )
+    if model.config.temperature == 1:
+        return Answered(predictions, windows)
+    raw_model = replace(model, config=model.config.model_copy(update={"temperature": 1.0}))
+    raw = answer_windows(raw_model, answers.extracted, len(answered))
+    return Answered(predictions, windows, replace(answered, scores=raw.rows, seen=raw.seen))
 
 
 def check_same(one: Source, other: Source) -> None:

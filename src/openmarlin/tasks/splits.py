@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.manifest import Row
+from openmarlin.data.manifest import Row, display
 from openmarlin.errors import InputError
-from openmarlin.output import file_sha256
+from openmarlin.output import atomic, file_sha256
 from openmarlin.tasks.labels import Target, Values
 
 TRAIN, VAL, TEST = "train", "val", "test"
 PARTS = (TRAIN, VAL, TEST)
+SPLITS_FILE = "splits.csv"
 _NAMES = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
@@ -49,9 +51,9 @@ class Split:
 def make_split(rows: Sequence[Row], target: Target, seed: int) -> Split:
     """The split that the table gives, with what is missing of it made.
 
-    Without any split, groups are divided 70/15/15. With train and test alone, a part of the groups
-    of train becomes val. Groups stay whole, labels are spread evenly, and equal seeds give equal
-    splits. Rows without a group are groups of their own.
+    Without any split, groups are divided 70/15/15. Where val or test is missing, a part of the
+    groups of train becomes it. Groups stay whole, labels are spread evenly, and equal seeds give
+    equal splits. Rows without a group are groups of their own.
 
     Raises:
         InputError: a split has another name, or there are too few groups.
@@ -62,15 +64,17 @@ def make_split(rows: Sequence[Row], target: Target, seed: int) -> Split:
         return Split(_divided(rows, target, _SHARES, seed), f"made by group, seed {seed}")
     if TRAIN not in given:
         raise InputError("no row has the split 'train'; name some so, or leave the column out")
-    if VAL in given and TEST in given:
+    missing = [part for part in (VAL, TEST) if part not in given]
+    if not missing:
         return Split(rows, "given")
-    missing = TEST if VAL in given else VAL
     train = [i for i, row in enumerate(rows) if row.split == TRAIN]
-    share = _SHARES[missing] / (1 - _SHARES[VAL])
-    divided = _divided([rows[i] for i in train], target, {TRAIN: 1 - share, missing: share}, seed)
+    rest = sum(_SHARES[part] for part in (TRAIN, *missing))
+    shares = {part: _SHARES[part] / rest for part in (TRAIN, *missing)}
+    divided = _divided([rows[i] for i in train], target, shares, seed)
     for i, row in zip(train, divided, strict=True):
         rows[i] = row
-    return Split(rows, f"given, but for {missing}: made of train by group, seed {seed}")
+    parts = " and ".join(missing)
+    return Split(rows, f"given, but for {parts}: made of train by group, seed {seed}")
 
 
 def part_of(row: Row) -> str:
@@ -145,7 +149,7 @@ class Leaks:
 
     Attributes:
         groups: group -> its parts, where these are more than one.
-        copies: names of files with the same content, and their parts.
+        copies: names of a file and those with the same content, and their parts.
     """
 
     groups: dict[str, list[str]]
@@ -166,8 +170,8 @@ class Leaks:
         if self.copies:
             files, parts = self.copies[0]
             words.append(
-                f"{len(self.copies)} files are copies of others in another part ({files[0]} is "
-                f"{files[1]}, in {' and '.join(parts)})"
+                f"{len(self.copies)} files, or copies of them, are in more than one part "
+                f"({' = '.join(files[:2])} in {' and '.join(parts)})"
             )
         return "; ".join(words)
 
@@ -186,20 +190,20 @@ def find_leaks(rows: Sequence[Row]) -> Leaks:
 
 
 def _copies(rows: Sequence[Row]) -> list[tuple[list[str], list[str]]]:
-    by_size: defaultdict[int, dict[Path, set[str]]] = defaultdict(dict)
+    by_size: defaultdict[int, defaultdict[Path, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in rows:
         if row.split and row.stamp is not None:
-            by_size[row.stamp[0]].setdefault(row.video, set()).add(row.split)
+            by_size[row.stamp[0]][row.video].add(row.split)
     copies = []
     for files in by_size.values():
-        if len(files) < 2 or len(set().union(*files.values())) < 2:
+        if len(set().union(*files.values())) < 2:
             continue
         same: defaultdict[str, list[Path]] = defaultdict(list)
-        for file in files:
-            same[file_sha256(file)].append(file)
+        for file in files:  # a file of its own size need not be read
+            same[file_sha256(file) if len(files) > 1 else ""].append(file)
         for group in same.values():
             names = sorted(set().union(*(files[file] for file in group)))
-            if len(group) > 1 and len(names) > 1:
+            if len(names) > 1:
                 copies.append(([str(file) for file in group], names))
     return copies
 
@@ -222,16 +226,32 @@ def share_of(labels: Values, share: float, seed: int, draw: int) -> Indices:
     rng = np.random.default_rng([seed, draw])
     shuffled = rng.permutation(len(labels))
     strata = _strata(labels[shuffled])
-    names = Counter[bytes]()
-    places = np.empty(len(labels))
     totals = Counter(row.tobytes() for row in strata)
+    first = {key: rng.random() for key in totals}  # or rare combinations were never at the front
+    counts = Counter[bytes]()
+    places = np.empty(len(labels))
     for i, row in enumerate(strata):
         key = row.tobytes()
-        places[i] = (names[key] + 0.5) / totals[key]  # evenly over the order
-        names[key] += 1
+        places[i] = (counts[key] + first[key]) / totals[key]  # evenly over the order
+        counts[key] += 1
     order = shuffled[np.argsort(places, kind="stable")]
     count = max(1, round(share * len(labels)))
     return np.sort(order[:count]).astype(np.int64)
+
+
+def write_split(path: Path, rows: Sequence[Row], target: Target) -> Path:
+    """A table of rows with their parts and labels, which can be read as a manifest again."""
+    with (
+        atomic(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(["video", "start_s", "end_s", "split", "group", *target.columns])
+        for row in rows:
+            cells = [display(row.video.absolute()), *row.part, row.split, row.group]
+            cells += [row.labels.get(name, "") for name in target.columns]
+            table.writerow(["" if cell is None else cell for cell in cells])
+    return path
 
 
 def fingerprint(rows: Sequence[Row], labels: Values) -> str:
@@ -240,3 +260,21 @@ def fingerprint(rows: Sequence[Row], labels: Values) -> str:
     for row, values in zip(rows, labels, strict=True):
         digest.update(f"{row.key} {row.split} {row.group} {values.tolist()}\n".encode())
     return digest.hexdigest()
+
+
+def write_splits(path: Path, rows: Sequence[Row]) -> Path:
+    """splits.csv: `video, start_s, end_s, split, group` of the rows that are in a part.
+
+    It is a table of videos again: with the columns of the labels it repeats the split elsewhere.
+    """
+    with (
+        atomic(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(["video", "start_s", "end_s", "split", "group"])
+        for row in rows:
+            if row.split:
+                bounds = ("" if bound is None else bound for bound in row.part)
+                table.writerow([display(row.video.absolute()), *bounds, row.split, row.group])
+    return path

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
+
+Packet: TypeAlias = "av.Packet[AudioStream]"
 
 RATE = 16_000
 """Samples a second."""
@@ -78,22 +81,18 @@ def _blocks(path: Path, begin_s: float) -> Iterator[tuple[float, NDArray[np.int1
     Times of frames are rounded, so places are counted, from where a stretch without a gap begins.
     Where time or format jumps, another begins, with a resampler of its own.
     """
-    options = {"protocol_whitelist": "file"}  # a play list must not make FFmpeg open addresses
-    try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
-    except av.FFmpegError:
-        return  # the reader of the pictures says what is wrong with the file
+    opened = open_sound(path)
+    if opened is None:
+        return
+    container, stream = opened
     with closing(container):
-        streams = [s for s in container.streams.audio if s.codec_context is not None]
-        if not streams:
-            return
         if begin_s > _SEEK_BACK_S:
             with suppress(av.FFmpegError):
                 container.seek(int((begin_s - _SEEK_BACK_S) * av.time_base))
         resampler: av.AudioResampler | None = None
         sound_format: tuple[str, str, int] | None = None
         due_s = time_s = 0.0  # of the next frame, and of the next sample that the resampler gives
-        for frame in _decoded(container, streams[0]):
+        for frame in sound_frames(container, stream):
             late_s = 0.0 if frame.time is None else frame.time - due_s
             if resampler is None or _format(frame) != sound_format or abs(late_s) > _JITTER_S:
                 if resampler is not None:
@@ -103,7 +102,7 @@ def _blocks(path: Path, begin_s: float) -> Iterator[tuple[float, NDArray[np.int1
                 time_s = due_s
             due_s += frame.samples / frame.sample_rate
             frame.pts = None  # gaps are filled by `read_sound`, not by the resampler
-            block = _resampled(resampler, _finite(frame))
+            block = _resampled(resampler, frame)
             yield time_s, block
             time_s += len(block) / RATE
         if resampler is not None:
@@ -119,18 +118,38 @@ def _format(frame: av.AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
-    """The frames of a sound track; damaged packets and errors of the container are passed over."""
+def open_sound(path: Path) -> tuple[InputContainer, AudioStream] | None:
+    """A file and its first sound track, None where there is none that can be decoded."""
+    options = {"protocol_whitelist": "file"}  # a play list must not make FFmpeg open addresses
+    try:
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except av.FFmpegError:
+        return None  # the reader of the pictures says what is wrong with the file
+    stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
+    if stream is None:
+        container.close()
+        return None
+    return container, stream
+
+
+def sound_packets(container: InputContainer, stream: AudioStream) -> Iterator[Packet]:
+    """The packets of a sound track; errors of the container are passed over."""
     failures = 0
     while failures < _MAX_FAILURES:
         try:
             for packet in container.demux(stream):
                 failures = 0
-                with suppress(av.FFmpegError):
-                    yield from (frame for frame in packet.decode() if frame.samples)
+                yield packet
             return
         except (av.FFmpegError, IndexError):  # IndexError: see `decode.packets`
             failures += 1
+
+
+def sound_frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+    """The frames of a sound track; damaged packets are passed over."""
+    for packet in sound_packets(container, stream):
+        with suppress(av.FFmpegError):
+            yield from (_finite(frame) for frame in packet.decode() if frame.samples)
 
 
 def _finite(frame: av.AudioFrame) -> av.AudioFrame:
@@ -142,5 +161,6 @@ def _finite(frame: av.AudioFrame) -> av.AudioFrame:
         return frame
     values[~np.isfinite(values)] = 0
     clean = av.AudioFrame.from_ndarray(values, format=frame.format.name, layout=frame.layout.name)
-    clean.sample_rate = frame.sample_rate
+    clean.sample_rate, clean.pts = frame.sample_rate, frame.pts
+    clean.time_base = frame.time_base
     return clean

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import av
 import numpy as np
-from numpy.typing import NDArray
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from openmarlin.output import atomic
+from openmarlin.video.picture import Image
 
 _CRF = 18  # x264's scale of quality, at which loss is hard to see
 _BT709, _LIMITED = 1, 1  # FFmpeg's numbers of a colour matrix and a range
 _LARGEST_DENOMINATOR = 1001  # of frame rates such as 30000/1001
 
 
-def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
+def write_video(path: Path, frames: Iterable[Image], fps: float) -> None:
     """Write frames as they come; the file appears whole or not at all.
 
     Args:
@@ -32,27 +35,41 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> 
     """
     frames = iter(frames)
     first = next(frames)
-    height, width = (side + side % 2 for side in first.shape[:2])
     with (
         atomic(path) as part,
         part.open("wb") as file,  # which reports a full disk; FFmpeg's own may not
         av.open(file, "w", format="mp4") as container,
     ):
-        rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF)})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED
+        stream = add_h264(container, first, fps)
         for frame in chain([first], frames):
             if frame.shape != first.shape:
                 raise ValueError(f"frames of {first.shape} and {frame.shape} in one video")
-            container.mux(stream.encode(_picture(frame)))
+            container.mux(stream.encode(to_yuv(frame)))
         container.mux(stream.encode())
 
 
-def _picture(frame: NDArray[np.uint8]) -> av.VideoFrame:
-    odd = [(0, side % 2) for side in frame.shape[:2]]
-    even = np.ascontiguousarray(np.pad(frame, [*odd, (0, 0)], mode="edge"))
+def add_h264(container: OutputContainer, first: Image, fps: float) -> VideoStream:
+    """A stream of pictures that are as large as `first`, at `fps` frames a second."""
+    rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
+    stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF)})
+    stream.height, stream.width = (side + side % 2 for side in first.shape[:2])
+    stream.pix_fmt = "yuv420p"
+    copy_colours(to_yuv(first), stream.codec_context)
+    return stream
+
+
+def copy_colours(picture: av.VideoFrame, context: VideoCodecContext) -> None:
+    """Let an encoder say how the colours of its pictures are coded."""
+    context.colorspace, context.color_range = picture.colorspace, picture.color_range
+    context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc
+
+
+def to_yuv(image: Image) -> av.VideoFrame:
+    """RGB (H, W, 3) as 4:2:0; an odd side is made even by repeating the last row or column."""
+    odd = [(0, side % 2) for side in image.shape[:2]]
+    even = np.ascontiguousarray(np.pad(image, [*odd, (0, 0)], mode="edge"))
     picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-    return picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
+    picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
+    picture.colorspace, picture.color_range = _BT709, _LIMITED
+    picture.color_primaries = picture.color_trc = _BT709
+    return picture
