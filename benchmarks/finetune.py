@@ -27,17 +27,20 @@ N_CLASSES = 7
 THEIRS, OURS = "transformers, fp32", "openmarlin"
 THEIR_NORMS = "transformers, fp32, layer norms alone"
 
+NORMS = {"train": "layernorm", "w_uniformity": 0.5, "w_alignment": 0.1}
 CASES: dict[str, dict[str, dict[str, Any]]] = {
     "small": {
         THEIRS: {},
         "transformers, fp32, freed memory kept": {"keep_memory": True},
         OURS: {"train": "full"},
+        "openmarlin, half of the tokens": {"train": "full", "token_drop": 0.5},
         "openmarlin, fp32": {"train": "full", "precision": "fp32"},
     },
     "base": {
         THEIRS: {},
         THEIR_NORMS: {"norms": True},
-        OURS: {"train": "layernorm", "w_uniformity": 0.5, "w_alignment": 0.1},
+        OURS: NORMS,
+        "openmarlin, half of the tokens": {**NORMS, "token_drop": 0.5},
     },
 }
 """Preset -> contenders: everything of ViT-S learns, and the layer norms alone of ViT-B."""
@@ -90,6 +93,7 @@ def their_step(
 def our_step(preset: str, batch: int, **options: Any) -> Callable[[], object]:
     """What `openmarlin finetune` does in a step."""
     from openmarlin.data.manifest import Row
+    from openmarlin.model.io import load
     from openmarlin.native import keep_freed_memory
     from openmarlin.tasks.finetune import Finetuning, make_network
     from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -114,10 +118,14 @@ def our_step(preset: str, batch: int, **options: Any) -> Callable[[], object]:
         "",
     )
     engine = Engine.of(settings).__enter__()  # for as long as the process lives
-    network = make_network(labelled, settings)
+    network = make_network(load(preset, "encoder"), labelled, settings)
     task = Finetuning(network, labelled, np.arange(N_CLASSES), settings)
     trainer = Trainer(engine, task, settings, make_schedule(1000, 0.02, 1e-5, 0, 256))
     data = {"video": video, "target": labels[:, None].float()}
+    if settings.token_drop:
+        n_tokens = PRESETS[preset].n_tokens
+        order = torch.rand(batch, n_tokens).argsort(dim=1)
+        data["seen"] = order < round((1 - settings.token_drop) * n_tokens)
     return lambda: trainer.step(0, [data])
 
 

@@ -190,6 +190,16 @@ def test_mixup_mixes_pixels_with_the_other_end_of_the_batch() -> None:
     torch.testing.assert_close(features[:1], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_tokens_that_are_left_out_are_not_seen() -> None:
+    net, clips = network(), video(2)
+    seen = torch.arange(32).expand(2, -1) % 3 > 0
+    features, _ = net(clips, None, None, seen)
+    tokens = net.encoder.trunk(clips.permute(0, 4, 1, 2, 3), ~seen)
+    torch.testing.assert_close(features, net.encoder.norm(tokens.mean(dim=1)))
+    mixed, _ = net(clips, torch.tensor([0.0, 1.0]), None, seen)
+    torch.testing.assert_close(mixed[0], features[1], rtol=1e-4, atol=1e-5)
+
+
 def test_cutmix_pastes_a_rectangle() -> None:
     clips = video(2)
     pasted = paste(clips, torch.tensor([[4, 8, 20, 16], [0, 0, 0, 0]]))

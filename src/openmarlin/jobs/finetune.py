@@ -3,58 +3,71 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.markup import escape
 
 from openmarlin.console import console
-from openmarlin.data.layouts import list_sources
-from openmarlin.data.layouts.source import Source
-from openmarlin.data.manifest import Manifest, Row, read_manifest
+from openmarlin.data.manifest import Manifest
 from openmarlin.data.pool import check_main_guard
 from openmarlin.data.preparation import make_store
 from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.data.store.index import check_columns
 from openmarlin.data.store.writer import STORE_FILES
 from openmarlin.data.tracks import TrackRules
-from openmarlin.errors import InputError, option
+from openmarlin.errors import option
+from openmarlin.model.encoder import Encoder
+from openmarlin.model.io import load
 from openmarlin.output import CONFIG_FILE, OutputFolder, file_sha256
-from openmarlin.report.evaluation import REPORT_FILE, EvaluationAbout, write_evaluation
-from openmarlin.report.finetune import TRAINING_FILE, training_section, write_training_report
+from openmarlin.report import words
+from openmarlin.report.evaluation import (
+    MAX_MISTAKES,
+    REPORT_FILE,
+    EvaluationAbout,
+    write_evaluation,
+)
+from openmarlin.report.finetune import (
+    TRAINING_FILE,
+    row_pictures,
+    training_section,
+    write_training_report,
+)
+from openmarlin.report.metric_words import headline
 from openmarlin.settings import Settings, documented, read_settings
+from openmarlin.tasks.card import write_card
 from openmarlin.tasks.evaluation import Evaluation, evaluate_predictions
 from openmarlin.tasks.finetune import Finetuning, make_network
-from openmarlin.tasks.finetune_answers import answer_windows, calibrate, predict_rows
+from openmarlin.tasks.finetune_answers import (
+    answer_windows,
+    calibrate,
+    predict_rows,
+    predict_windows,
+)
 from openmarlin.tasks.finetune_data import finetuning_data, rows_of_windows, window_data
 from openmarlin.tasks.finetune_settings import FinetuneSettings
-from openmarlin.tasks.labelled_store import (
-    LabelledStore,
-    missing_classes,
-    rows_of_store,
-    split_store,
-)
-from openmarlin.tasks.labels import Target, infer_target
-from openmarlin.tasks.model import TaskConfig, TaskModel
+from openmarlin.tasks.labelled_store import LabelledStore, split_store
+from openmarlin.tasks.mistakes import worst_mistakes
+from openmarlin.tasks.model import TaskModel
+from openmarlin.tasks.named_videos import NamedVideos, read_named_videos
 from openmarlin.tasks.predictions import PREDICTIONS_FILE
+from openmarlin.tasks.probe import history_of
 from openmarlin.tasks.scorecard import METRICS_CSV, METRICS_JSON
 from openmarlin.tasks.splits import (
     SPLITS_FILE,
     TEST,
     VAL,
-    Split,
-    find_leaks,
     fingerprint,
-    make_split,
-    write_splits,
+    write_split,
 )
-from openmarlin.training.checkpoint import Checkpoints
+from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
 from openmarlin.training.fit import FILES, MODEL, Run, fit
+from openmarlin.training.task import Monitor
 
 STORE = "store"
 """Folder of the store that is made of videos."""
@@ -101,25 +114,6 @@ class Finetuned:
         return self.step < self.steps
 
 
-@dataclass(frozen=True)
-class _Data:
-    """What is learnt from, as it was named.
-
-    Attributes:
-        videos: of which a store is to be made; none where there is one.
-        store: the store's folder.
-        rows: of the manifest.
-        target: what is predicted.
-        split: of the rows with a label.
-    """
-
-    videos: Sequence[Source]
-    store: Path
-    rows: Sequence[Row]
-    target: Target
-    split: Split
-
-
 @documented(FinetuneSettings)
 def finetune(
     data: str | Path | None = None,
@@ -142,7 +136,7 @@ def finetune(
             fail do not raise: they are listed in `.failures` and failures.csv.
     """
     request = _read(data, config, settings)
-    named = _read_data(request)
+    named = read_named_videos(request, request.out / STORE)
     engine = Engine.of(request)
     with ExitStack() as stack:
         folder: OutputFolder | None = None
@@ -162,23 +156,24 @@ def finetune(
             one_class=request.self_blend > 0,
         )
         start = Checkpoints(request.out).newest() if request.resume else None
-        network = make_network(labelled, request, start.model if start else None)
-        model = network.encoder.config
-        held_out = window_data(labelled, VAL, model, request, request.val_windows)
-        clips = finetuning_data(labelled, held_out, model, request)
+        encoder, history = _start(labelled, request, start)
+        held_out = window_data(labelled, VAL, encoder.config, request, request.val_windows)
+        clips = finetuning_data(labelled, held_out, encoder.config, request)
         if folder is not None:
             if not named.videos:
                 folder.begin()
-            write_splits(folder.path / SPLITS_FILE, labelled.rows)
+            write_split(folder.path / SPLITS_FILE, labelled.used_rows, named.target)
         if folder is not None or not named.videos:
             stack.enter_context(engine)
-        task = Finetuning(network, labelled, rows_of_windows(labelled, held_out), request)
+        network = make_network(encoder, labelled, request)
+        rows = rows_of_windows(labelled, held_out)
+        task = Finetuning(network, labelled, rows, request, history)
         fitted = fit(task, clips, Run(request, engine, folder, start, None, progress))
         evaluation = None
         if folder is not None:
             write_training_report(folder.path, task.monitor)
             if fitted.progress.step == fitted.progress.steps:
-                evaluation = _test(labelled, request, folder)
+                evaluation = _test(labelled, named, request, folder)
     return Finetuned(
         request.out,
         fitted.model,
@@ -202,31 +197,7 @@ def _read(
     return read_settings(FinetuneSettings, config, changes)
 
 
-def _read_data(request: FinetuneSettings) -> _Data:
-    """Rows, what is predicted of them, and who is trained and tested on."""
-    is_store = (request.data / INDEX_FILE).is_file()
-    videos = [] if is_store else list_sources(request.data)
-    if request.labels is not None:
-        rows = read_manifest(request.labels).rows
-    elif is_store:
-        rows = rows_of_store(Store(request.data))
-    else:
-        rows = [source.row for source in videos]
-    target = infer_target(request.label, rows)
-    labels = target.encode(rows)
-    answered = [row for row, label in zip(rows, labels, strict=True) if np.isfinite(label).any()]
-    split = make_split(answered, target, request.seed)
-    leaks = find_leaks(split.rows)
-    if leaks and request.leaks == "refuse":
-        raise InputError(
-            f"{leaks.line()}; give them one part, leave the column 'split' out, or "
-            f"{option('leaks', 'allow')}"
-        )
-    store = request.data if is_store else request.out / STORE
-    return _Data(videos, store, rows, target, split)
-
-
-def _open_folder(request: FinetuneSettings, named: _Data, engine: Engine) -> OutputFolder:
+def _open_folder(request: FinetuneSettings, named: NamedVideos, engine: Engine) -> OutputFolder:
     identity: dict[str, Any] = {
         "processes": engine.world,
         "labels_sha256": fingerprint(named.rows, named.target.encode(named.rows)),
@@ -245,7 +216,7 @@ def _open_folder(request: FinetuneSettings, named: _Data, engine: Engine) -> Out
 
 
 def _make_store(
-    named: _Data, request: FinetuneSettings, folder: OutputFolder, *, progress: bool
+    named: NamedVideos, request: FinetuneSettings, folder: OutputFolder, *, progress: bool
 ) -> None:
     """The videos become a store in the run folder, of crops as large as the model takes."""
     workers = (os.cpu_count() or 1) if request.workers is None else max(1, request.workers)
@@ -267,7 +238,31 @@ def _make_store(
         make_store(named.videos, rules, store, folder.failures, info, workers, progress=progress)
 
 
-def _test(labelled: LabelledStore, request: FinetuneSettings, folder: OutputFolder) -> Evaluation:
+def _start(
+    labelled: LabelledStore, request: FinetuneSettings, start: Checkpoint | None
+) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder, and what the model's card will say of it and of the rows.
+
+    A run that goes on has both in its checkpoint, whatever became of the first weights.
+    """
+    if start is not None:
+        model = TaskModel.load(start.model)
+        return model.encoder, model.config.trained_on
+    encoder = load(request.model, "encoder", image_size=request.image_size)
+    rows = labelled.used_rows
+    labels = labelled.target.encode(rows)
+    history = history_of(rows, labels, labelled.target, encoder, "linear")
+    return encoder, {
+        **history,
+        "recipe": f"fine-tuning, {request.train}",
+        "split": labelled.how,
+        "labels": fingerprint(rows, labels),
+    }
+
+
+def _test(
+    labelled: LabelledStore, named: NamedVideos, request: FinetuneSettings, folder: OutputFolder
+) -> Evaluation:
     """Calibrate the model on validation, judge it on the test, write down both."""
     path = folder.path
     model = TaskModel.load(path / MODEL)
@@ -276,46 +271,53 @@ def _test(labelled: LabelledStore, request: FinetuneSettings, folder: OutputFold
         for part in (VAL, TEST)
     )
     model = calibrate(model, labelled, val)
-    rows, of_windows = predict_rows(model, labelled, val, test)
-    rows = replace(rows, problems=folder.failures.as_dict())
-    rows.write(path / PREDICTIONS_FILE)
+    answers = predict_rows(model, labelled, val + test)
+    answers = replace(answers, problems=folder.failures.as_dict())
+    answers.take(_places(labelled, VAL, TEST)).write(path / PREDICTIONS_FILE)
+    places = _places(labelled, TEST)
     evaluation = evaluate_predictions(
-        rows.part(TEST), prior=model.config.prior, windows=of_windows.part(TEST)
+        answers.take(places),
+        prior=model.config.prior,
+        windows=predict_windows(model, labelled, test),
+        uncalibrated=predict_rows(model, labelled, test, calibrated=False).take(places),
     )
-    model.save(path / MODEL, make_card(model.config, evaluation), overwrite=True)
-    about = EvaluationAbout(
-        title=f"{model.target.name}, fine-tuned",
-        facts=_facts(labelled, request, model),
-        sections=[training_section(path)],
-    )
-    write_evaluation(path, evaluation, about)
+    evaluation = replace(evaluation, notes=[*named.notes, *evaluation.notes])
+    rows = {row.key: i for i, row in enumerate(labelled.rows)}
+    judged = evaluation.predictions
+    pictures = {
+        mistake.place: row_pictures(labelled, rows[judged.rows[mistake.place].key])
+        for mistake in worst_mistakes(judged, MAX_MISTAKES)
+    }
+    write_evaluation(path, evaluation, _about(named, request, model, path), pictures)
+    model.save(path / MODEL, write_card(model.config, evaluation), overwrite=True)
     return evaluation
 
 
-def _facts(
-    labelled: LabelledStore, request: FinetuneSettings, model: TaskModel
-) -> list[tuple[str, str]]:
-    chosen = model.config.chosen_on
+def _places(labelled: LabelledStore, *parts: str) -> NDArray[np.intp]:
+    return np.flatnonzero([row.split in parts for row in labelled.rows])
+
+
+def _about(
+    named: NamedVideos, request: FinetuneSettings, model: TaskModel, path: Path
+) -> EvaluationAbout:
+    config = model.config
+    parts = config.trained_on["parts"]
     facts = [
-        ("From", request.model),
-        ("Trained", request.train),
-        ("Split", labelled.how),
-        ("Chosen on validation", f"{chosen['monitor']}, {chosen['rows']} videos"),
-        ("Temperature", f"{model.config.temperature:.3g}"),
+        ("Learns", request.train),
+        ("Encoder", config.trained_on["encoder"]["name"]),
+        ("Train, val, test", ", ".join(f"{part['rows']:,}" for part in parts.values())),
+        ("Labels", str(request.labels or request.data)),
     ]
-    missing = missing_classes(labelled)
-    return [*facts, ("Not trained on", ", ".join(missing))] if missing else facts
-
-
-def make_card(config: TaskConfig, evaluation: Evaluation) -> str:
-    """The model card."""
-    score = evaluation.scores[evaluation.main]
-    target = Target.of(config.target)
-    return (
-        f"# {target.name}\n\nFine-tuned with openmarlin ({target.kind}: "
-        f"{', '.join(target.classes)}). Test: {evaluation.main} {score.value:.4f}, 95 % interval "
-        f"{score.low:.4f} to {score.high:.4f}.\n"
+    chosen = {**config.chosen_on, "temperature": config.temperature}
+    details = words.settings(
+        {
+            "settings": request.recipe(),
+            "split": {"how": named.split.how},
+            "chosen on validation": {**chosen, "thresholds": config.thresholds},
+        }
     )
+    sections = [training_section(path, Monitor(config.chosen_on["monitor"], "max"))]
+    return EvaluationAbout(model.target.name, facts, sections, details, verb="finetune")
 
 
 def announce(result: Finetuned) -> None:
@@ -332,12 +334,9 @@ def announce(result: Finetuned) -> None:
         soft_wrap=True,
     )
     if result.evaluation is not None:
-        score = result.evaluation.scores[result.evaluation.main]
-        console.print(
-            f"test: {result.evaluation.main} {score.value:.4f}, 95 % interval {score.low:.4f} to "
-            f"{score.high:.4f}, {len(result.evaluation.predictions)} videos",
-            soft_wrap=True,
-        )
+        for note in result.evaluation.notes:
+            console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
+        console.print(f"Test: {escape(headline(result.evaluation))}", soft_wrap=True)
         console.print(f"Look at {escape(str(result.out / REPORT_FILE))}", soft_wrap=True)
     if result.stopped:
         console.print(f"Stopped early; run again with {option('resume', True)} to go on")

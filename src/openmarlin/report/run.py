@@ -134,7 +134,7 @@ def _summary(run: Path, rows: Rows, newest: Checkpoint | None, monitor: Monitor)
     if validated:
         last = validated[-1]
         best = (min if monitor.mode == "min" else max)(validated, key=lambda pair: pair[1])
-        facts.append((_title(monitor.metric), f"{last[1]:.5f}", f"after step {last[0]:,}"))
+        facts.append((metric_title(monitor.metric), f"{last[1]:.5f}", f"after step {last[0]:,}"))
         if best[0] != last[0]:
             facts.append(("Best", f"{best[1]:.5f}", f"after step {best[0]:,}"))
     trained = _finite(rows, "loss")
@@ -151,7 +151,7 @@ def _summary(run: Path, rows: Rows, newest: Checkpoint | None, monitor: Monitor)
     return {"headline": run.resolve().name, "verdict": f"{state}.", "facts": facts}
 
 
-def _title(name: str) -> str:
+def metric_title(name: str) -> str:
     """A metric as people read it: val_rec -> Validation rec."""
     text = f"validation {name[4:]}" if name.startswith("val_") else name
     return text.replace("_", " ").capitalize()
@@ -165,7 +165,7 @@ def _plots(rows: Rows, plots: Sequence[Plot]) -> list[dict[str, Any]]:
         if name not in named:
             label = "validation" if name.startswith("val_") else "training"
             others.setdefault(name.removeprefix("val_"), {})[name] = label
-    more = [Plot(_title(name), curves) for name, curves in others.items()]
+    more = [Plot(metric_title(name), curves) for name, curves in others.items()]
     drawn: list[dict[str, Any]] = []
     for plot in (*plots, *more, *_MACHINE):
         if any(_finite(rows, name) for name in plot.curves):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.io import load
 from openmarlin.model.tensor_files import Tensors
 from openmarlin.tasks.finetune_losses import (
     LabelLoss,
@@ -56,6 +55,7 @@ class Finetuning(Task):
         labelled: the store; its training tracks tell weights of classes and the prior.
         held_out: (n,) row of each window of the validation.
         settings: of the run.
+        history: what the model's card must say of the rows, see `TaskConfig.trained_on`.
     """
 
     name = "finetune"
@@ -67,7 +67,9 @@ class Finetuning(Task):
         labelled: LabelledStore,
         held_out: Indices,
         settings: FinetuneSettings,
+        history: Mapping[str, Any] = {},
     ) -> None:
+        self._history = dict(history)
         self.settings, self.labelled, self.target = settings, labelled, labelled.target
         self._held_out = held_out
         network.activation_checkpointing = settings.activation_checkpointing
@@ -105,7 +107,8 @@ class Finetuning(Task):
         video = batch["video"]
         if "cut" in batch:
             video = paste(video, batch["cut"])
-        return Answer(*self.model.call(video, batch.get("mix"), batch.get("kept")))
+        drawn = (batch.get(name) for name in ("mix", "kept", "seen"))
+        return Answer(*self.model.call(video, *drawn))
 
     def losses(
         self,
@@ -166,7 +169,7 @@ class Finetuning(Task):
 
     def task_config(self, progress: Progress) -> TaskConfig:
         """What the answers mean; temperature and thresholds are chosen when training is over."""
-        settings, labelled = self.settings, self.labelled
+        settings = self.settings
         prior = prior_of(self._train_labels, self.target)
         network = self.model.module
         assert isinstance(network, TaskNetwork)
@@ -177,33 +180,25 @@ class Finetuning(Task):
             over_time="answers",
             prior=tuple(p + (1 - p) * settings.self_blend for p in prior),
             trained_on={
-                "tracks": len(self._train_labels),
-                "split": labelled.how,
+                **self._history,
+                "learnt_from": len(self._train_labels),
                 "step": progress.step,
-                "recipe": settings.recipe(),
             },
             chosen_on={"monitor": self.monitor.metric},
         )
 
 
 def make_network(
-    labelled: LabelledStore, settings: FinetuneSettings, start: Path | None = None
+    encoder: Encoder, labelled: LabelledStore, settings: FinetuneSettings
 ) -> TaskNetwork:
-    """What is trained: the encoder that the settings name with a new head.
+    """What is trained: an encoder with a new head.
 
     Args:
+        encoder: to start from; it becomes a part of the network.
         labelled: tells what is predicted.
         settings: of the run.
-        start: a checkpoint's model, whose weights will be put in; the first ones are not needed.
-
-    Raises:
-        ModelError: the encoder cannot be loaded.
     """
     target = labelled.target
-    if start is not None:
-        encoder = load(start, "encoder")
-    else:
-        encoder = load(settings.model, "encoder", image_size=settings.image_size)
     head = LinearHead(
         encoder.config.width,
         len(target.outputs),

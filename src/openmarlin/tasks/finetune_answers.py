@@ -18,7 +18,7 @@ from openmarlin.tasks.labels import Values
 from openmarlin.tasks.metrics import MAIN_METRIC, measure
 from openmarlin.tasks.model import TaskModel, as_scores
 from openmarlin.tasks.predictions import Predictions
-from openmarlin.tasks.splits import TEST, VAL, Indices
+from openmarlin.tasks.splits import Indices
 
 _BATCH = 8  # windows that are read before they are encoded
 
@@ -34,6 +34,11 @@ class WindowLogits:
 
     rows: Indices
     logits: Values
+
+    def __add__(self, other: WindowLogits) -> WindowLogits:
+        """Those of both."""
+        rows = np.concatenate([self.rows, other.rows])
+        return WindowLogits(rows, np.concatenate([self.logits, other.logits]))
 
 
 @torch.inference_mode()
@@ -70,6 +75,7 @@ def calibrate(model: TaskModel, labelled: LabelledStore, val: WindowLogits) -> T
         "rows": len(rows),
         "metric": metric,
         "value": None if np.isnan(value) else value,
+        "settings": {"step": model.config.trained_on.get("step", 0)},
     }
     config = model.config.model_copy(
         update={"temperature": temperature, "thresholds": thresholds, "chosen_on": chosen_on}
@@ -78,30 +84,40 @@ def calibrate(model: TaskModel, labelled: LabelledStore, val: WindowLogits) -> T
 
 
 def predict_rows(
-    model: TaskModel, labelled: LabelledStore, *parts: WindowLogits
-) -> tuple[Predictions, Predictions]:
-    """The answers to rows of validation and test, and to their windows.
+    model: TaskModel,
+    labelled: LabelledStore,
+    windows: WindowLogits,
+    *,
+    calibrated: bool = True,
+) -> Predictions:
+    """The answers to all rows, the mean over the windows of each.
 
-    Rows whose video gave no track count with the prior, and as not seen.
+    Rows without a window count with the prior, and as not seen.
+
+    Args:
+        model: that answered.
+        labelled: the store.
+        windows: of any rows.
+        calibrated: divide by the model's temperature.
     """
     target, config = model.target, model.config
-    window_rows = np.concatenate([part.rows for part in parts])
-    logits = np.concatenate([part.logits for part in parts])
-    window_scores = as_scores(logits, target, config.temperature)
+    temperature = config.temperature if calibrated else 1.0
+    rows, means = mean_by_row(windows.rows, as_scores(windows.logits, target, temperature))
     scores = np.tile(np.asarray(config.prior), (len(labelled.rows), 1))
     seen = np.zeros(len(labelled.rows), bool)
-    rows, means = mean_by_row(window_rows, window_scores)
     scores[rows], seen[rows] = means, True
-    everything = Predictions(
-        target, labelled.rows, labelled.labels, scores, seen, config.thresholds
+    return Predictions(target, labelled.rows, labelled.labels, scores, seen, config.thresholds)
+
+
+def predict_windows(
+    model: TaskModel, labelled: LabelledStore, windows: WindowLogits
+) -> Predictions:
+    """The answers to windows, each with the row that it is of."""
+    return Predictions(
+        model.target,
+        [labelled.rows[i] for i in windows.rows],
+        labelled.labels[windows.rows],
+        as_scores(windows.logits, model.target, model.config.temperature),
+        np.ones(len(windows.rows), bool),
+        model.config.thresholds,
     )
-    judged = [i for i, row in enumerate(labelled.rows) if row.split in (VAL, TEST)]
-    windows = Predictions(
-        target,
-        [labelled.rows[i] for i in window_rows],
-        labelled.labels[window_rows],
-        window_scores,
-        np.ones(len(window_rows), bool),
-        config.thresholds,
-    )
-    return everything.take(np.array(judged, np.intp)), windows

@@ -66,6 +66,25 @@ class DrawBranches:
 
 
 @dataclass(frozen=True)
+class DrawTokens:
+    """Adds `seen`, bool (N,): the tokens that stay, equally many in every clip.
+
+    Attributes:
+        n_tokens: N.
+        drop: share of them that is left out.
+    """
+
+    n_tokens: int
+    drop: float
+
+    def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
+        seen = np.zeros(self.n_tokens, bool)
+        count = max(1, round((1 - self.drop) * self.n_tokens))
+        seen[rng.choice(self.n_tokens, count, replace=False)] = True
+        return replace(clip, extras={**clip.extras, "seen": torch.from_numpy(seen)})
+
+
+@dataclass(frozen=True)
 class DrawMixing:
     """Adds how a clip is mixed with the one at the other end of its batch.
 
@@ -182,6 +201,8 @@ def _augmentation(
         transforms.append(Colour(settings.colour))
     if settings.recompress:
         transforms.append(Recompress(settings.recompress))
+    if settings.token_drop:
+        transforms.append(DrawTokens(config.n_tokens, settings.token_drop))
     if settings.drop_path:
         transforms.append(DrawBranches(drop_rates(config.depth, settings.drop_path)))
     if settings.mixup or settings.cutmix:

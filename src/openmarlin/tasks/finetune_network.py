@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from openmarlin.model.encoder import Encoder
+from openmarlin.model.encoder import Encoder, pick
 from openmarlin.model.layers import Block, patchify
 from openmarlin.tasks.heads import Head
 from openmarlin.tasks.lora import adapt
@@ -39,7 +39,11 @@ class TaskNetwork(nn.Module):
         self.activation_checkpointing = False
 
     def forward(
-        self, video: Tensor, mix: Tensor | None = None, kept: Tensor | None = None
+        self,
+        video: Tensor,
+        mix: Tensor | None = None,
+        kept: Tensor | None = None,
+        seen: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Features (B, D), and logits or values (B, C), both float32.
 
@@ -50,9 +54,11 @@ class TaskNetwork(nn.Module):
             kept: (B, L, 2), which branches of the blocks (attention, MLP) each clip goes through,
                 and above 1 how much more they count for those that are left out (`draw_branches`).
                 Without it all.
+            seen: bool (B, N) the tokens that are not left out, equally many of each clip. Without
+                it all.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._encoder_learns):
-            feature = self.encoder.norm(self._tokens(video, mix, kept).mean(dim=1)).float()
+            feature = self.encoder.norm(self._tokens(video, mix, kept, seen).mean(dim=1)).float()
         device = feature.device.type
         with torch.autocast(device, enabled=False):  # a head is small, and its answers are sums
             return feature, self.head(feature)
@@ -61,13 +67,14 @@ class TaskNetwork(nn.Module):
     def _encoder_learns(self) -> bool:
         return any(parameter.requires_grad for parameter in self.encoder.parameters())
 
-    def _tokens(self, video: Tensor, mix: Tensor | None, kept: Tensor | None) -> Tensor:
-        encoder, config = self.encoder, self.encoder.config
-        values = patchify(video.permute(0, 4, 1, 2, 3), config.tubelet, config.patch)
-        values = values.to(torch.float32).div_(255)
+    def _tokens(
+        self, video: Tensor, mix: Tensor | None, kept: Tensor | None, seen: Tensor | None
+    ) -> Tensor:
+        encoder = self.encoder
+        values = self._values(video, seen)
         if mix is not None:
-            values = torch.lerp(values.flip(0), values, mix[:, None, None])
-        tokens = encoder.embed(values)
+            values = torch.lerp(self._values(video.flip(0), seen), values, mix[:, None, None])
+        tokens = encoder.embed(values, None if seen is None else ~seen)
         device = tokens.device.type
         if torch.is_autocast_enabled(device):
             # The sums between blocks are then as narrow as the products: half the memory traffic.
@@ -79,6 +86,14 @@ class TaskNetwork(nn.Module):
             else:
                 tokens = _run_block(block, tokens, kept_here)
         return tokens
+
+    def _values(self, video: Tensor, seen: Tensor | None) -> Tensor:
+        """Pixel values (B, V, P) in [0, 1]; what is left out never becomes a float."""
+        config = self.encoder.config
+        values = patchify(video.permute(0, 4, 1, 2, 3), config.tubelet, config.patch)
+        if seen is not None:
+            values = pick(values, seen)
+        return values.to(torch.float32).div_(255)
 
 
 def _run_block(block: nn.Module, x: Tensor, kept: Tensor | None) -> Tensor:

@@ -86,6 +86,14 @@ class FinetuneSettings(LabelSettings, RunSettings):
         ge=0,
         lt=1,
     )
+    token_drop: float = setting(
+        0.0,
+        "Share of the tokens of a training clip that is left out, which saves more than that share "
+        "of a step's time (PatchDropout, arXiv 2208.07220).",
+        group=CLIPS,
+        ge=0,
+        lt=1,
+    )
     self_blend: float = setting(
         0.0,
         "Share of the negative (real) clips that are made fakes by blending the face into itself; "

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openmarlin.data.manifest import Row, unique
 from openmarlin.data.store import Store
@@ -18,7 +17,7 @@ from openmarlin.errors import InputError, option
 from openmarlin.output import Part
 from openmarlin.settings import nearest
 from openmarlin.tasks.labels import Target, Values
-from openmarlin.tasks.splits import PARTS, TEST, TRAIN, VAL, Indices, Split
+from openmarlin.tasks.splits import PARTS, TEST, TRAIN, Indices, Split
 
 _BOUNDS = ("part_start_s", "part_end_s")
 
@@ -42,6 +41,11 @@ class LabelledStore:
     target: Target
     labels: Values
     how: str
+
+    @property
+    def used_rows(self) -> list[Row]:
+        """Those that are in a part."""
+        return [row for row in self.rows if row.split]
 
     def tracks(self, part: str) -> Indices:
         """Positions of the tracks of train, val or test."""
@@ -119,25 +123,12 @@ def split_store(
     return labelled
 
 
-def missing_classes(labelled: LabelledStore) -> list[str]:
-    """Classes that are tested or validated and that training has none of."""
-    if labelled.target.kind in ("regression", "multilabel"):
-        return []
-    train, *others = (set(_numbers(labelled, part)) for part in (TRAIN, VAL, TEST))
-    missing = set().union(*others) - train
-    return [labelled.target.classes[int(i)] for i in sorted(missing)]
-
-
-def _numbers(labelled: LabelledStore, part: str) -> NDArray[np.float64]:
-    values = labelled.labels_of(labelled.tracks(part))[:, 0]
-    return np.unique(values[np.isfinite(values)])
-
-
 def _check_classes(labelled: LabelledStore) -> None:
     target = labelled.target
     if target.kind in ("regression", "multilabel"):
         return
-    classes = _numbers(labelled, TRAIN)
+    labels = labelled.labels_of(labelled.tracks(TRAIN))[:, 0]
+    classes = np.unique(labels[np.isfinite(labels)])
     if len(classes) < 2:
         names = " and ".join(target.classes[int(i)] for i in classes) or "none"
         raise InputError(

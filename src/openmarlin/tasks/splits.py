@@ -260,21 +260,3 @@ def fingerprint(rows: Sequence[Row], labels: Values) -> str:
     for row, values in zip(rows, labels, strict=True):
         digest.update(f"{row.key} {row.split} {row.group} {values.tolist()}\n".encode())
     return digest.hexdigest()
-
-
-def write_splits(path: Path, rows: Sequence[Row]) -> Path:
-    """splits.csv: `video, start_s, end_s, split, group` of the rows that are in a part.
-
-    It is a table of videos again: with the columns of the labels it repeats the split elsewhere.
-    """
-    with (
-        atomic(path) as part,
-        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        table = csv.writer(file)
-        table.writerow(["video", "start_s", "end_s", "split", "group"])
-        for row in rows:
-            if row.split:
-                bounds = ("" if bound is None else bound for bound in row.part)
-                table.writerow([display(row.video.absolute()), *bounds, row.split, row.group])
-    return path
