@@ -170,7 +170,19 @@ def _why_none(path: Path) -> str:
 
 
 def _load_head(path: Path, config: TaskConfig, device: str) -> Head:
-    head = make_head(config.head)
+    try:
+        head = make_head(config.head)
+    except ModelError as error:
+        raise ModelError(f"{path / CONFIG}: {error}") from None
+    try:
+        n_outputs = len(Target.of(config.target).outputs)
+    except (KeyError, TypeError):
+        raise ModelError(f"{path / CONFIG}: task.target does not say what is predicted") from None
+    if config.head.get("n_outputs") != n_outputs:
+        raise ModelError(
+            f"{path / CONFIG}: a head of {config.head.get('n_outputs')} outputs does not fit a "
+            f"target of {n_outputs}"
+        )
     try:
         head.load_state_dict(read(path / HEAD))
     except RuntimeError as error:
