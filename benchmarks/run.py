@@ -1,9 +1,9 @@
-"""All measurements and the table, on a quiet machine: `python -m benchmarks.run` (`make bench`)."""
+"""All measurements, and the table in docs/lab/speed.md; `python -m benchmarks.run`."""
 
 from __future__ import annotations
 
-from benchmarks import accuracy, encoder, end_to_end, faces, memory, pretrain, table
+from benchmarks import accuracy, encoder, end_to_end, faces, memory, predict, pretrain, table
 
 if __name__ == "__main__":
-    for part in (encoder, accuracy, end_to_end, faces, memory, pretrain, table):
+    for part in (encoder, accuracy, end_to_end, faces, predict, memory, pretrain, table):
         part.main()

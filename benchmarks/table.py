@@ -86,6 +86,18 @@ def end_to_end_lines(results: dict[str, Any]) -> Iterator[str]:
     yield f"`extract` took {core_s:.2f} core-seconds for a second of video.\n"
 
 
+def predict_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### From video to answers\n"
+    yield head("`predict` over `extract`, same videos and encoder", "core-seconds", "time")
+    for name, ratio in results["ratios"].items():
+        yield rows(f"{name} head", f"{ratio['core']:.2f}", f"{ratio['wall']:.2f}")
+    n_rounds = len(results["core_s"]["extract"])
+    yield (
+        f"\n{results['videos']}; medians of {n_rounds} rounds in turns; load before the run "
+        f"{results['machine']['load_before']:.1f}.\n"
+    )
+
+
 def memory_lines(results: dict[str, Any]) -> Iterator[str]:
     yield "### Memory\n"
     yield head(f"`extract`, {results['model']}, 720p", "windows", "peak MiB")
@@ -159,6 +171,7 @@ PAGES = {
         "encoder": encoder_lines,
         "accuracy": accuracy_lines,
         "end_to_end": end_to_end_lines,
+        "predict": predict_lines,
         "memory": memory_lines,
         "faces": faces_lines,
         "pretrain": pretrain_lines,
