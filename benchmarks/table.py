@@ -116,7 +116,7 @@ def faces_lines(results: dict[str, Any]) -> Iterator[str]:
         name = f"without decoding, {cores} core{'s' if cores != '1' else ''}"
         yield rows(name, f"{rate['wall']:.0f}", f"**{rate['processor']:.0f}**")
     for workers, run in results["verb"].items():
-        name = f"the verb, {workers} video{'s' if workers != '1' else ''} and processes"
+        name = f"the verb, start and report included, {workers} at once"
         by_core = f"{1e3 / run['core_ms_a_frame']:.0f} a core"
         yield rows(name, f"{run['frames_per_s']:.0f}", by_core)
     n_runs = len(results["in_memory"]["1"]["runs"][0]["wall"])
