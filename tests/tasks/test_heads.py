@@ -1,4 +1,4 @@
-"""Heads: their arithmetic against plain torch, and building them from what they say of themselves."""
+"""Heads: their arithmetic against plain torch, and building them from their configs."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_missing_videos_are_listed_and_faceless_ones_too(tmp_path: Path) -> None
 
 def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     rows = make_rows(4)
-    with pytest.raises(InputError, match="no features.parquet"):
+    with pytest.raises(InputError, match=r"no features\.parquet"):
         FeatureFolder.open(tmp_path)
     make_features(rows, tmp_path)
     folder = FeatureFolder.open(tmp_path)
@@ -134,7 +134,7 @@ def test_damaged_tokens_are_named(tmp_path: Path) -> None:
     rows = make_rows(3)
     features = make_features(rows, tmp_path)
     token_file(tmp_path, rows[1]).write_bytes(b"nothing")
-    with pytest.raises(InputError, match="1.mp4, window 1"):
+    with pytest.raises(InputError, match=r"1\.mp4, window 1"):
         features.tokens([4])
 
 

@@ -139,7 +139,7 @@ def test_balanced_classes_find_more_of_a_rare_one() -> None:
 def test_one_class_is_refused_and_named(kind: str) -> None:
     train, val = make_examples(BINARY, 20, 0), make_examples(BINARY, 20, 1)
     train.labels[:] = 1
-    with pytest.raises(InputError, match="20 training rows .*'fake'"):
+    with pytest.raises(InputError, match=r"20 training rows .*'fake'"):
         {
             "linear": lambda: fit_linear(train, val, BINARY),
             "knn": lambda: fit_neighbours(train, val, BINARY),
