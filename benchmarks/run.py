@@ -1,4 +1,4 @@
-"""All measurements, and the table in docs/lab/speed.md; `python -m benchmarks.run`."""
+"""All measurements and the table, on a quiet machine: `python -m benchmarks.run` (`make bench`)."""
 
 from __future__ import annotations
 

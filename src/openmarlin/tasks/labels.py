@@ -27,7 +27,8 @@ Values = NDArray[np.float64]
 SEPARATOR, NO_NAME = ";", "none"
 """Between the names in a cell of several; and the cell in which no name applies."""
 
-_POSITIVE = frozenset({"1", "true", "yes", "y", "present", "positive", "fake", "forged", "spoof"})
+_FORGED = frozenset({"fake", "forged", "spoof"})
+_POSITIVE = _FORGED | {"1", "true", "yes", "y", "present", "positive"}
 _NEGATIVE = frozenset({"0", "-1", "false", "no", "n", "absent", "negative", "real", "bonafide"})
 _MOST_CLASSES = 30  # whole numbers of more values than this are a quantity
 
@@ -65,6 +66,11 @@ class Target:
     def is_one_of(self) -> bool:
         """Exactly one of the classes applies: their probabilities sum to 1."""
         return self.kind in ("class", "ordinal")
+
+    @property
+    def is_forgery(self) -> bool:
+        """Whether a video is forged: one forged face makes it so, however many faces it shows."""
+        return self.kind == "binary" and self.classes[1].lower() in _FORGED
 
     @property
     def values(self) -> tuple[str, ...]:
