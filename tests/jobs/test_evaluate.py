@@ -348,8 +348,9 @@ def test_wrong_models_are_refused(place: Path, predictions: Path, tmp_path: Path
     labels, out = place / "labels.csv", tmp_path / "out"
     with pytest.raises(InputError, match="no such file"):
         evaluate(tmp_path / "nothing", labels, out=out, **FAST)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="no model of a task"):
-        evaluate(place, labels, out=out, **FAST)
+        evaluate(tmp_path / "empty", labels, out=out, **FAST)
     with pytest.raises(InputError, match="not a table of predictions"):
         evaluate(place / "v0.mp4", labels, out=out, **FAST)
     emotion = Target("class", ("emotion",), ("happy", "sad"))
