@@ -85,6 +85,45 @@ VERBS = {
         several=True,
         memory="return_large_blocks",
     ),
+    "faces": Verb(
+        FacesSettings,
+        "Measure faces in every frame: boxes, head pose, 52 expressions, perhaps the mesh.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
+    ),
+    "manifest": Verb(
+        ManifestSettings,
+        "Turn a published data set, as it lies on disk, into a table of videos and labels.",
+        f"A layout ({', '.join(LAYOUTS)}) and the folder of the data set (csv: the table).",
+        names=("LAYOUT", "ROOT"),
+    ),
+    "probe": Verb(
+        ProbeSettings,
+        "Train a classifier on frozen features of labelled videos, and judge it.",
+        "A CSV of videos with their labels.",
+        names=("LABELS",),
+        memory="return_large_blocks",
+    ),
+    "finetune": Verb(
+        FinetuneSettings,
+        "Train a model on labelled faces, and test it.",
+        "The store that `openmarlin prepare` wrote, or a CSV of videos with labels.",
+        memory="keep_freed_memory",
+    ),
+    "evaluate": Verb(
+        EvaluateSettings,
+        "Judge a trained model, or anybody's predictions, by labelled videos.",
+        "The folder of a model or a CSV of predictions, and a CSV of labels.",
+        names=("MODEL", "LABELS"),
+    ),
+    "predict": Verb(
+        PredictSettings,
+        "Say what a trained model of a task sees in new videos: tables, a report, overlays.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
+    ),
     "prepare": Verb(
         PrepareSettings,
         "Turn videos of faces into a store of crops and regions to train from.",
@@ -97,32 +136,6 @@ VERBS = {
         "The store that `openmarlin prepare` wrote.",
         memory="keep_freed_memory",
     ),
-    "faces": Verb(
-        FacesSettings,
-        "Measure faces in every frame: boxes, head pose, 52 expressions, perhaps the mesh.",
-        "Videos, folders, CSV tables with a column 'video'.",
-        several=True,
-        memory="return_large_blocks",
-    ),
-    "finetune": Verb(
-        FinetuneSettings,
-        "Train a model on labelled faces, and test it.",
-        "The store that `openmarlin prepare` wrote, or a CSV of videos with labels.",
-        memory="keep_freed_memory",
-    ),
-    "probe": Verb(
-        ProbeSettings,
-        "Train a classifier on frozen features of labelled videos, and judge it.",
-        "A CSV of videos with their labels.",
-        names=("LABELS",),
-        memory="return_large_blocks",
-    ),
-    "evaluate": Verb(
-        EvaluateSettings,
-        "Judge a trained model, or anybody's predictions, by labelled videos.",
-        "The folder of a model or a CSV of predictions, and a CSV of labels.",
-        names=("MODEL", "LABELS"),
-    ),
     "reconstruct": Verb(
         ReconstructSettings,
         "Show what a pre-trained model makes of a masked face.",
@@ -132,19 +145,6 @@ VERBS = {
         MasksSettings,
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
-    ),
-    "predict": Verb(
-        PredictSettings,
-        "Say what a trained model of a task sees in new videos: tables, a report, overlays.",
-        "Videos, folders, CSV tables with a column 'video'.",
-        several=True,
-        memory="return_large_blocks",
-    ),
-    "manifest": Verb(
-        ManifestSettings,
-        "Turn a published data set, as it lies on disk, into a table of videos and labels.",
-        f"A layout ({', '.join(LAYOUTS)}) and the folder of the data set (csv: the table).",
-        names=("LAYOUT", "ROOT"),
     ),
 }
 
