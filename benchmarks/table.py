@@ -147,6 +147,38 @@ def pretrain_lines(results: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def probe_speed_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### A linear probe\n"
+    yield machine_line(results) + "\n"
+    problems = results["labels"] * results["penalties"]
+    yield head(
+        f"{results['rows']:,} x {results['width']}, {results['labels']} labels, "
+        f"{results['penalties']} penalties",
+        "core-seconds",
+        "wall, s",
+    )
+    yield rows(
+        f"all {problems:,} problems at once",
+        f"**{results['cpu_s']:.0f}**",
+        f"{results['wall_s']:.0f}",
+    )
+    yield rows(
+        "`probe --head linear`: these with three normalisations, and their choice",
+        f"**{results['whole_cpu_s']:.0f}**",
+        f"{results['whole_wall_s']:.0f}",
+    )
+    yield rows(
+        f"scikit-learn's LogisticRegression, {results['peer_solved']} of them",
+        f"{results['peer_cpu_s']:.0f}",
+        f"{results['peer_wall_s']:.0f}",
+    )
+    yield (
+        f"\nA problem takes scikit-learn {results['times_peer_cpu']:.0f} times the core-seconds. "
+        f"Memory above that of the features: {results['memory_mib']:.0f} MiB. AUC on held-out rows "
+        f"differs by {results['worst_auc_gap']:.4f} at most.\n"
+    )
+
+
 def probes_lines(results: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(f"{number:,} {what}" for what, number in results["counts"].items()) + ".\n"
     yield from probe_table("frozen features", results["rows"], "{:.2f}")
@@ -175,6 +207,7 @@ PAGES = {
         "memory": memory_lines,
         "faces": faces_lines,
         "pretrain": pretrain_lines,
+        "probe_speed": probe_speed_lines,
     },
     "lab/probes.md": {"probes": probes_lines},
 }
