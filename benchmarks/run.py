@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from benchmarks import accuracy, encoder, end_to_end, finetune, memory, pretrain, table
+from benchmarks import (
+    accuracy,
+    encoder,
+    end_to_end,
+    faces,
+    finetune,
+    memory,
+    predict,
+    pretrain,
+    probe_speed,
+    table,
+)
 
 if __name__ == "__main__":
-    for part in (encoder, accuracy, end_to_end, memory, pretrain, finetune, table):
+    tasks = (faces, predict, probe_speed, finetune)
+    for part in (encoder, accuracy, end_to_end, *tasks, memory, pretrain, table):
         part.main()

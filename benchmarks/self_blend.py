@@ -1,7 +1,8 @@
 """Self-blended clips to look at: `python benchmarks/self_blend.py STORE SHEET.png [SEED]`.
 
-Also prints how much processor time a clip takes, and how much fakes flicker: the mean step from frame
-to frame of what was added to the real clip, where something was, in levels of 255.
+Also prints how much processor time a clip takes, and how unsteady each fake is: the mean step from
+frame to frame of what was added to the real clip, where something was, in levels of 255. It grows
+with the motion of the face.
 """
 
 from __future__ import annotations

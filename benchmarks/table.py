@@ -86,6 +86,18 @@ def end_to_end_lines(results: dict[str, Any]) -> Iterator[str]:
     yield f"`extract` took {core_s:.2f} core-seconds for a second of video.\n"
 
 
+def predict_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### From video to answers\n"
+    yield head("`predict` over `extract`, same videos and encoder", "core-seconds", "time")
+    for name, ratio in results["ratios"].items():
+        yield rows(f"{name} head", f"{ratio['core']:.2f}", f"{ratio['wall']:.2f}")
+    n_rounds = len(results["core_s"]["extract"])
+    yield (
+        f"\n{results['videos']}; medians of {n_rounds} rounds in turns; load before the run "
+        f"{results['machine']['load_before']:.1f}.\n"
+    )
+
+
 def memory_lines(results: dict[str, Any]) -> Iterator[str]:
     yield "### Memory\n"
     yield head(f"`extract`, {results['model']}, 720p", "windows", "peak MiB")
@@ -116,6 +128,23 @@ def finetune_lines(results: dict[str, Any]) -> Iterator[str]:
         yield f"\nMedians of {case['rounds']} rounds.\n"
 
 
+def faces_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### Faces\n"
+    yield machine_line(results) + "\n"
+    width, height = results["size"]
+    yield head(f"`faces`, {width}x{height}, one face", "frames a second", "by processor time")
+    for cores, run in results["in_memory"].items():
+        rate = run["frames_per_s"]
+        name = f"without decoding, {cores} core{'s' if cores != '1' else ''}"
+        yield rows(name, f"{rate['wall']:.0f}", f"**{rate['processor']:.0f}**")
+    for workers, run in results["verb"].items():
+        name = f"the verb, start and report included, {workers} at once"
+        by_core = f"{1e3 / run['core_ms_a_frame']:.0f} a core"
+        yield rows(name, f"{run['frames_per_s']:.0f}", by_core)
+    n_runs = len(results["in_memory"]["1"]["runs"][0]["wall"])
+    yield f"\nMedians of {n_runs} runs over {results['frames']} frames.\n"
+
+
 def pretrain_lines(results: dict[str, Any]) -> Iterator[str]:
     yield "### A training step\n"
     yield machine_line(results) + "\n"
@@ -138,6 +167,38 @@ def pretrain_lines(results: dict[str, Any]) -> Iterator[str]:
     for group in next(iter(profiles.values())):
         yield rows(group, *(f"{profile[group]:.0%}" for profile in profiles.values()))
     yield ""
+
+
+def probe_speed_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### A linear probe\n"
+    yield machine_line(results) + "\n"
+    problems = results["labels"] * results["penalties"]
+    yield head(
+        f"{results['rows']:,} x {results['width']}, {results['labels']} labels, "
+        f"{results['penalties']} penalties",
+        "core-seconds",
+        "wall, s",
+    )
+    yield rows(
+        f"all {problems:,} problems at once",
+        f"**{results['cpu_s']:.0f}**",
+        f"{results['wall_s']:.0f}",
+    )
+    yield rows(
+        "`probe --head linear`: these with three normalisations, and their choice",
+        f"**{results['whole_cpu_s']:.0f}**",
+        f"{results['whole_wall_s']:.0f}",
+    )
+    yield rows(
+        f"scikit-learn's LogisticRegression, {results['peer_solved']} of them",
+        f"{results['peer_cpu_s']:.0f}",
+        f"{results['peer_wall_s']:.0f}",
+    )
+    yield (
+        f"\nA problem takes scikit-learn {results['times_peer_cpu']:.0f} times the core-seconds. "
+        f"Memory above that of the features: {results['memory_mib']:.0f} MiB. AUC on held-out rows "
+        f"differs by {results['worst_auc_gap']:.4f} at most.\n"
+    )
 
 
 def probes_lines(results: dict[str, Any]) -> Iterator[str]:
@@ -164,9 +225,12 @@ PAGES = {
         "encoder": encoder_lines,
         "accuracy": accuracy_lines,
         "end_to_end": end_to_end_lines,
+        "predict": predict_lines,
         "memory": memory_lines,
+        "faces": faces_lines,
         "pretrain": pretrain_lines,
         "finetune": finetune_lines,
+        "probe_speed": probe_speed_lines,
     },
     "lab/probes.md": {"probes": probes_lines},
 }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmarlin.data.layouts import Faces
+from openmarlin.data.layouts.source import Faces
 from openmarlin.data.manifest import Row
 from openmarlin.data.store import Store, StoreWriter
 from openmarlin.data.tracks import TrackRules, VideoTracks, _Piece, make_tracks

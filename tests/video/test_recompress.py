@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -123,6 +125,18 @@ def test_crf_40_is_smaller_and_worse(clips: Path, tmp_path: Path) -> None:
     assert high.stat().st_size < low.stat().st_size / 2
     before = read(source)[1]
     assert error(read(high)[1], before) > 1.5 * error(read(low)[1], before)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the ffmpeg command")
+@pytest.mark.parametrize("crf", [23, 40])
+def test_as_large_and_as_good_as_ffmpeg(clips: Path, tmp_path: Path, crf: int) -> None:
+    source, ours, theirs = clips / "single_face.mp4", tmp_path / "a.mp4", tmp_path / "b.mp4"
+    recompress(source, ours, crf)
+    command = ["ffmpeg", "-v", "error", "-i", source, "-an", "-c:v", "libx264", "-crf", str(crf)]
+    subprocess.run([*command, theirs], check=True)
+    assert ours.stat().st_size == pytest.approx(theirs.stat().st_size, rel=0.03)
+    before = read(source)[1]
+    assert error(read(ours)[1], before) == pytest.approx(error(read(theirs)[1], before), rel=0.03)
 
 
 @pytest.mark.parametrize(

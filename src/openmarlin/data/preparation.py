@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from openmarlin.console import job_progress
-from openmarlin.data.layouts import Source
+from openmarlin.data.layouts.source import Source
 from openmarlin.data.manifest import Manifest
 from openmarlin.data.pool import WorkerDiedError, run_each
 from openmarlin.data.store import INDEX_FILE, Store, StoreWriter

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.layouts import Source
+from openmarlin.data.layouts.source import Source
 from openmarlin.data.manifest import display
 from openmarlin.data.store.index import Track
 from openmarlin.data.store.shards import TrackBytes, encode_points, encode_sound

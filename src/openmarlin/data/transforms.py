@@ -22,6 +22,7 @@ from openmarlin.masking import STRATEGIES, Grid, make_mask, n_visible
 from openmarlin.regions import CELL_PX, CLASSES, Cells, region_bits
 
 Images = NDArray[np.uint8]
+Points = NDArray[np.float32]
 
 _TWINS = [
     (CLASSES.index(name), CLASSES.index(name.replace("right", "left")))
@@ -52,7 +53,7 @@ class Clip:
     images: Images
     cells: Cells
     extras: dict[str, Tensor] = field(default_factory=dict)
-    points: NDArray[np.float32] | None = None
+    points: Points | None = None
 
 
 Transform = Callable[[Clip, np.random.Generator], Clip]
@@ -85,9 +86,8 @@ class Crop:
             view = random_view(self.stored, self.margin, self.amount, rng)
         images = crop_images(clip.images, view, self.size)
         cells = crop_cells(clip.cells, view, self.size)
-        points = clip.points
-        if points is not None:
-            points = (points - np.float32((view.x, view.y))) * np.float32(self.size / view.side)
+        scale = self.size / view.side
+        points = _moved(clip.points, (scale, scale), (-scale * view.x, -scale * view.y))
         return replace(clip, images=images, cells=cells, points=points)
 
 
@@ -96,9 +96,7 @@ def flip(clip: Clip, rng: np.random.Generator) -> Clip:
     if rng.random() >= 0.5:
         return clip
     images, cells = mirror(clip.images, clip.cells)
-    points = clip.points
-    if points is not None:
-        points = points * np.float32((-1, 1)) + np.float32((images.shape[2], 0))
+    points = _moved(clip.points, (-1, 1), (images.shape[2], 0))
     return replace(clip, images=images, cells=cells, points=points)
 
 
@@ -253,6 +251,15 @@ def recolour(images: Images, matrix: NDArray[np.float64]) -> Images:
     """Every colour (r, g, b, 1) times a matrix (3, 4), cut off at 0 and 255."""
     flat = np.ascontiguousarray(images).reshape(-1, images.shape[2], 3)
     return np.asarray(cv2.transform(flat, matrix), np.uint8).reshape(images.shape)
+
+
+def _moved(
+    points: Points | None, scale: tuple[float, float], shift: tuple[float, float]
+) -> Points | None:
+    """Points (..., 2) scaled and then shifted, where there are any."""
+    if points is None:
+        return None
+    return np.asarray(points * np.array(scale) + np.array(shift), np.float32)
 
 
 def _touched(start: int, side: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

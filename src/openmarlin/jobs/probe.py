@@ -200,6 +200,8 @@ def _read_labels(table: str | Path, s: ProbeSettings) -> Labelled:
         "without a part of the split": len(labelled) - len(used),
     }
     notes += [f"{n} of {len(rows)} rows are {why}: left out." for why, n in left_out.items() if n]
+    if split.is_partly_made:
+        notes.append(f"The split is {split.how}.")
     if not any(row.group for row in used):
         notes.append(
             "There is no column group: every video counts as another person, in the split and in "

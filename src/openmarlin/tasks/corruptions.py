@@ -2,7 +2,8 @@
 
 Seven kinds at five levels, in the manner of DeeperForensics-1.0 (Jiang et al., CVPR 2020): changes
 of saturation and contrast, local blocks, white noise, Gaussian blur, pixelation, video compression.
-The values are our own, so numbers compare with each other and not with that paper's:
+The values are set here (some agree with that project's, as a set they do not), so numbers compare
+with each other and not with that paper's:
 
     kind         level 1 .. 5
     saturation   factor of it                      0.8    0.6    0.4    0.2    0

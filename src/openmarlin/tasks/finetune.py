@@ -178,6 +178,7 @@ class Finetuning(Task):
             head=network.head.config,
             sampling={"rate": settings.rate, "stride": settings.stride, "faces": "largest"},
             over_time="answers",
+            over_faces="max" if self.target.is_forgery else "mean",
             prior=tuple(p + (1 - p) * settings.self_blend for p in prior),
             trained_on={
                 **self._history,

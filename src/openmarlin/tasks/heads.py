@@ -256,6 +256,7 @@ def make_head(config: Mapping[str, Any]) -> Head:
     if kind not in _KINDS:
         raise ModelError(f"there is no head '{kind}': this model needs a newer openmarlin")
     try:
-        return _KINDS[kind](**values)
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw weights of their own first
+            return _KINDS[kind](**values)
     except TypeError as error:
         raise ModelError(f"a head '{kind}' cannot be built of {values}: {error}") from None

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openmarlin.data.layouts import Source, list_sources
+from openmarlin.data.layouts import list_sources
+from openmarlin.data.layouts.source import Source
 from openmarlin.data.manifest import Row, read_manifest
 from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.errors import InputError, option

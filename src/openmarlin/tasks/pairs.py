@@ -122,12 +122,12 @@ def _paired(
         rows[video].append(row)
     starts = np.zeros(len(videos)) if start_s is None else np.asarray(start_s, float)
     pairs = []
-    for fake, video in reals.items():
-        if video is not None:
-            own = rows[video]
+    for fake, real in reals.items():
+        if real is not None:
+            own = rows[real]
             nearest = int(np.abs(starts[own] - starts[fake]).argmin())
             pairs.append((fake, own[nearest]))
-    return pairs, [fake for fake, video in reals.items() if video is None]
+    return pairs, [fake for fake, real in reals.items() if real is None]
 
 
 def _finder(videos: Sequence[str]) -> Callable[[str], str | None]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openmarlin.console import job_progress
-from openmarlin.tasks.heads import AttentiveHead, look
+from openmarlin.tasks.heads import AttentiveHead, look, make_head
 from openmarlin.tasks.labels import Target
 from openmarlin.tasks.losses import TargetLoss
 from openmarlin.tasks.probe_features import RowFeatures
@@ -177,8 +177,9 @@ def _batches(n: int, epochs: int, rng: np.random.Generator) -> Iterator[NDArray[
 
 def _initial(width: int, n_outputs: int, blocks: int, seed: int) -> AttentiveHead:
     heads = max(h for h in range(1, _HEADS + 1) if width % h == 0)
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw weights of their own first
-        head = AttentiveHead(width, n_outputs, blocks, heads)
+    config = {"width": width, "n_outputs": n_outputs, "blocks": blocks, "heads": heads}
+    head = make_head({"kind": "attentive", **config})
+    assert isinstance(head, AttentiveHead)
     head.reset(torch.Generator().manual_seed(seed))
     return head
 

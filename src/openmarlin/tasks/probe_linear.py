@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from openmarlin.tasks.heads import LinearHead, Normalisation
+from openmarlin.tasks.heads import LinearHead, Normalisation, make_head
 from openmarlin.tasks.labels import Target, Values
 from openmarlin.tasks.logistic import Axes, fit_logistic
 from openmarlin.tasks.selection import (
@@ -95,7 +95,9 @@ class _Scale:
         return x
 
     def head(self, solution: Solution, n_outputs: int) -> LinearHead:
-        head = LinearHead(len(self.mean), n_outputs, self.normalisation)
+        config = {"width": len(self.mean), "n_outputs": n_outputs}
+        head = make_head({"kind": "linear", "normalisation": self.normalisation, **config})
+        assert isinstance(head, LinearHead)
         with torch.no_grad():
             if self.normalisation == "standard":
                 head.mean.copy_(torch.from_numpy(self.mean))

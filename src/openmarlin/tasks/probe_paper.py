@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from openmarlin.tasks.heads import LinearHead
+from openmarlin.tasks.heads import LinearHead, make_head
 from openmarlin.tasks.labels import Target
 from openmarlin.tasks.losses import TargetLoss
 from openmarlin.tasks.selection import (
@@ -47,7 +47,7 @@ def fit_paper(train: Examples, val: Examples, target: Target, seed: int) -> Fitt
             loss = loss_of(head(x[places]), places)
             torch.autograd.backward(loss)
             optimiser.step()
-            total += float(loss) * len(places)
+            total += float(loss.detach()) * len(places)
         plateau.step(total / len(x))
         with torch.no_grad():
             logits = (head(x_val) * loss_of.spread + loss_of.middle).double().numpy()
@@ -65,7 +65,8 @@ def fit_paper(train: Examples, val: Examples, target: Target, seed: int) -> Fitt
 
 def _initial(width: int, n_outputs: int, generator: torch.Generator) -> LinearHead:
     """Weights as torch draws those of a linear layer, from a generator."""
-    head = LinearHead(width, n_outputs)
+    head = make_head({"kind": "linear", "width": width, "n_outputs": n_outputs})
+    assert isinstance(head, LinearHead)
     bound = width**-0.5
     with torch.no_grad():
         for parameter in head.parameters():

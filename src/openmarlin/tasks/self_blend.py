@@ -18,11 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from openmarlin.data.transforms import Clip, Images, colour_matrix, recolour
+from openmarlin.data.transforms import Clip, Images, Points, colour_matrix, recolour
 from openmarlin.errors import InputError, option
 from openmarlin.face.mesh import FOREHEAD, fill_gaps
 
-Points = NDArray[np.float32]
 Masks = NDArray[np.float32]
 
 _FACE = np.setdiff1d(np.arange(468), FOREHEAD)  # from the brows down
@@ -32,17 +31,15 @@ _SIDE_PX = 224
 _SHRINK = 2  # masks are made at half the size: they are blurred anyway
 _TINT_LEVELS, _TINT_SHARE = 20.0, 0.3  # of each of R, G, B, and in which share of the clips
 _HUE_DEG, _SATURATION, _VALUE = 8.0, 0.3, 0.1
-"""The paper has 0.3 for all three and does not say of what; a hue 0.3 of a turn away is green skin,
-and 0.3 less light a border that anybody sees."""
+"""Published as 0.3 for all three, of what is left open: a hue 0.3 of a turn away is green skin, and
+0.3 less light a border that anybody sees. These were chosen by looking at clips."""
 _BRIGHTNESS, _CONTRAST = 0.1, 0.1
 _SHARPEN = (0.1, 0.3)
 _SHIFT_XY, _SCALE = (0.03, 0.015), 0.95  # shares of the side; the least scale, 1 / it is the most
 _ELASTIC, _ELASTIC_SIGMA_PX = 50.0, 7.0
 _BLUR_PX = (5.0, 25.0)  # width of a Gaussian's window
 _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
-_FINE = (
-    4  # pixels that are filled for one of a small mask: an edge must not jump from frame to frame
-)
+_FINE = 4  # pixels a side filled for one of a small mask: edges must not jump between frames
 _FRACTION_BITS = 4  # of a polygon's corners
 
 
@@ -92,7 +89,7 @@ class Blend:
         place: (2, 3), where a point (x, y, 1) of the pasted copy goes, pixels.
         sigmas: of the two blurs of a mask of half the size, in its pixels.
         ratio: how opaque the pasted face is.
-        warp: (h, w, 2) float32, from where each pixel of that mask is taken.
+        warp: (2, h, w) float32, x and y from where each pixel of that mask is taken.
     """
 
     forehead: bool
@@ -199,17 +196,24 @@ def face_masks(points: Points, side: int, blend: Blend) -> Masks:
     for polygon, mask in zip(corners, masks, strict=True):
         hull = np.zeros((_FINE * small,) * 2, np.uint8)
         cv2.fillConvexPoly(hull, cv2.convexHull(polygon), 255, cv2.LINE_8, _FRACTION_BITS)
-        soft = cv2.resize(hull, (small, small), interpolation=cv2.INTER_AREA).astype(np.float32)
-        soft = cv2.remap(soft, blend.warp, None, cv2.INTER_LINEAR)
-        for sigma in blend.sigmas:
-            soft = cv2.GaussianBlur(soft, (0, 0), sigma)
+        coarse = cv2.resize(hull, (small, small), interpolation=cv2.INTER_AREA).astype(np.float32)
+        soft = _soft(coarse, blend)
         full = cv2.resize(soft, (_SHRINK * small,) * 2, interpolation=cv2.INTER_LINEAR)
         np.multiply(full[:side, :side], blend.ratio / 255, out=mask)
     return masks
 
 
+def _soft(mask: NDArray[np.float32], blend: Blend) -> NDArray[np.float32]:
+    """A mask warped and blurred."""
+    x, y = blend.warp
+    warped = cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    for sigma in blend.sigmas:
+        warped = cv2.GaussianBlur(warped, (0, 0), sigma)
+    return np.asarray(warped, np.float32)
+
+
 def alike(images: Images, rng: np.random.Generator) -> Images:
-    """What real and fake clips go through: other colours, and half of them JPEG of quality 40-100."""
+    """What real and fake clips go through: other colours, and half of them JPEG (40 to 100)."""
     images = Colours.draw(rng)(images)
     if rng.random() < 0.5:
         images = _jpeg(images, int(rng.integers(40, 101)))
@@ -225,10 +229,10 @@ def _draw_place(side: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 def _draw_warp(small: int, unit: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Smooth noise added to the place of each pixel (Simard et al., ICDAR 2003)."""
-    noise = rng.uniform(-1, 1, (small, small, 2)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), _ELASTIC_SIGMA_PX * unit)
+    noise = rng.uniform(-1, 1, (2, small, small)).astype(np.float32)
+    smooth = np.stack([cv2.GaussianBlur(part, (0, 0), _ELASTIC_SIGMA_PX * unit) for part in noise])
     # The fewer pixels are averaged, the more of the noise remains: hence unit twice.
-    own = np.stack(np.meshgrid(*[np.arange(small, dtype=np.float32)] * 2), axis=-1)
+    own = np.stack(np.meshgrid(*[np.arange(small, dtype=np.float32)] * 2))
     return np.asarray(own + np.float32(_ELASTIC * unit * unit) * smooth, np.float32)
 
 

@@ -38,10 +38,12 @@ class Split:
     Attributes:
         rows: with `split` train, val or test; the others are left out of everything.
         how: given, or what was made of it, in words.
+        is_partly_made: some of it is given, and the rest is not.
     """
 
     rows: list[Row]
     how: str
+    is_partly_made: bool = False
 
     def part(self, name: str) -> Indices:
         """Positions of the rows of train, val or test."""
@@ -74,7 +76,8 @@ def make_split(rows: Sequence[Row], target: Target, seed: int) -> Split:
     for i, row in zip(train, divided, strict=True):
         rows[i] = row
     parts = " and ".join(missing)
-    return Split(rows, f"given, but for {parts}: made of train by group, seed {seed}")
+    how = f"given, but for {parts}: made of train by group, seed {seed}"
+    return Split(rows, how, is_partly_made=True)
 
 
 def part_of(row: Row) -> str:

@@ -204,7 +204,7 @@ class VideoReader:
                 self._start_s = _start_s(decoded, self.info.fps)
 
     def decoded(self) -> Iterator[tuple[float, av.VideoFrame]]:
-        """Presentation times and pictures as they are stored: not turned, not stretched, not RGB."""
+        """Presentation times and pictures as stored: not turned, not stretched, not RGB."""
         self._problems = Problems()
         for time_s, picture, _ in self._pictures(self._problems):
             yield time_s, picture

@@ -37,7 +37,8 @@ def recompress(source: str | Path, target: str | Path, crf: int) -> list[str]:
     """Write a video again as H.264, at its own rate and times; without sound.
 
     Pictures in 4:2:0 are encoded as they are, as FFmpeg does. Others become 4:2:0 by way of RGB:
-    upright, with square pixels, in standard range; an odd side is made even. What was compressed before keeps the marks of that: say so beside a number (c40 of c23).
+    upright, with square pixels, in standard range; an odd side is made even. What was compressed
+    before keeps the marks of that: say so beside a number (c40 of c23).
 
     Args:
         source: a video.

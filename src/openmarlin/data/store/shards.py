@@ -84,7 +84,7 @@ def decode_frame(
 
 
 def encode_points(points: NDArray[np.float32]) -> bytes:
-    """Mesh points (F, 478, 2), NaN in frames without, as they stand behind the frames of a track."""
+    """Mesh points (F, 478, 2), NaN in frames without, as they stand behind a track's frames."""
     rows = np.empty(len(points), MESH)
     units = np.clip(np.rint(points * _UNIT), _NONE + 1, -_NONE - 1)
     rows["points"] = np.where(np.isfinite(units), units, _NONE)
@@ -96,9 +96,8 @@ def decode_points(rows: NDArray[np.void]) -> NDArray[np.float32] | None:
     """Rows of `MESH` (T,) as points (T, 478, 2), NaN in frames without; None if one is damaged."""
     if any(zlib.crc32(row["points"].tobytes()) != row["crc"] for row in rows):
         return None
-    points = rows["points"].astype(np.float32) / _UNIT
-    points[rows["points"] == _NONE] = np.nan
-    return points
+    units = rows["points"]
+    return np.where(units == _NONE, np.nan, units / _UNIT).astype(np.float32)
 
 
 def encode_sound(samples: NDArray[np.int16]) -> bytes:

@@ -220,8 +220,8 @@ class StoreWriter:
             n_bytes = part.write_bytes(data.take() + meshes + tail)
         video = video or name
         track = Track(name, video, group or video, len(images), fps, start_s)
-        lengths = {"sound_bytes": len(tail), "point_bytes": len(meshes)}
-        self.commit(key, [track._replace(n_bytes=n_bytes, **lengths)])
+        track = track._replace(n_bytes=n_bytes, sound_bytes=len(tail), point_bytes=len(meshes))
+        self.commit(key, [track])
 
     def close(
         self,
