@@ -7,6 +7,7 @@ from benchmarks import (
     encoder,
     end_to_end,
     faces,
+    finetune,
     memory,
     predict,
     pretrain,
@@ -15,6 +16,6 @@ from benchmarks import (
 )
 
 if __name__ == "__main__":
-    measurements = (encoder, accuracy, end_to_end, faces, predict, probe_speed, memory, pretrain)
-    for part in (*measurements, table):
+    tasks = (faces, predict, probe_speed, finetune)
+    for part in (encoder, accuracy, end_to_end, *tasks, memory, pretrain, table):
         part.main()

@@ -106,6 +106,28 @@ def memory_lines(results: dict[str, Any]) -> Iterator[str]:
     yield f"\nTen times the length: {results['growth']:+.1%}.\n"
 
 
+def finetune_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### A step of fine-tuning\n"
+    yield machine_line(results) + "\n"
+    for case in results["cases"]:
+        clips, threads = f"{case['batch']} clip", f"{case['threads']} thread"
+        yield head(
+            f"ViT-{case['preset']}, {clips}{'s' * (case['batch'] > 1)}, "
+            f"{threads}{'s' * (case['threads'] > 1)}",
+            "× transformers",
+            "× transformers, processor time",
+            "peak memory, GB",
+        )
+        for row in case["rows"]:
+            yield rows(
+                row["name"],
+                f"{row['times_theirs']:.2f}",
+                f"{row['times_theirs_cpu']:.2f}",
+                f"{row['peak_memory_gb']:.1f}",
+            )
+        yield f"\nMedians of {case['rounds']} rounds.\n"
+
+
 def faces_lines(results: dict[str, Any]) -> Iterator[str]:
     yield "### Faces\n"
     yield machine_line(results) + "\n"
@@ -207,6 +229,7 @@ PAGES = {
         "memory": memory_lines,
         "faces": faces_lines,
         "pretrain": pretrain_lines,
+        "finetune": finetune_lines,
         "probe_speed": probe_speed_lines,
     },
     "lab/probes.md": {"probes": probes_lines},

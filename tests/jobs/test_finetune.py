@@ -211,7 +211,7 @@ def test_a_table_of_labels_for_a_store(place: Path, tmp_path: Path) -> None:
     result = run(place, tmp_path / "run", **options)
     assert result.evaluation is not None
     counts = result.evaluation.counts
-    assert (counts["rows"], counts["without_face"]) == (8, 1)  # counted, with the prior
+    assert (counts.rows, counts.no_face) == (8, 1)  # counted, with the prior
     table.write_text(table.read_text().replace("gone.mp4,1", "gone.mp4,0"))
     with pytest.raises(InputError, match="labels_sha256"):
         run(place, tmp_path / "run", resume=True, **options)
@@ -258,7 +258,7 @@ def test_videos_become_a_store_first(clips: Path, place: Path, tmp_path: Path) -
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with VideoReader(clips / "signer_yes.mkv") as reader:
         frames = [frame.image for frame in islice(reader, 30)]
-    for i, part in enumerate(("train", "train", "val", "test")):
+    for i, part in enumerate(("train", "train", "val", "val", "test")):
         video = write_video(tmp_path / f"{i}.mp4", frames)
         lines.append(f"{video},{i % 2},{part}")
     table = tmp_path / "labels.csv"
@@ -272,7 +272,7 @@ def test_videos_become_a_store_first(clips: Path, place: Path, tmp_path: Path) -
     assert result.evaluation is not None
     assert list(result.failures) == [str(tmp_path / "broken.mp4")]
     counts = result.evaluation.counts
-    assert (counts["rows"], counts["unreadable"]) == (2, 1)
+    assert (counts.rows, counts.unreadable) == (2, 1)
     assert Store(tmp_path / "run" / "store").size == 64
     assert (tmp_path / "run" / "failures.csv").is_file()
 
