@@ -86,8 +86,8 @@ def conditions_of(names: Sequence[str]) -> list[Condition]:
 class CorruptingEncoder:
     """Encodes every clip under several conditions: pooled vectors side by side, (B, n * E).
 
-    What is random is drawn from the seed and the clip's own pixels, so that it does not depend on
-    which clips are encoded together.
+    What is random is drawn from the seed, the condition and the clip's own pixels, so that it does
+    not depend on what else is encoded.
     """
 
     def __init__(self, encoder: ClipEncoder, conditions: Sequence[Condition], seed: int) -> None:
@@ -95,13 +95,14 @@ class CorruptingEncoder:
 
     def __call__(self, clips: NDArray[np.uint8]) -> tuple[NDArray[np.float32], None]:
         vectors = []
-        for number, (name, level) in enumerate(self.conditions):
-            corrupted = [corrupt(clip, name, level, self._rng(number, clip)) for clip in clips]
+        for condition in self.conditions:
+            corrupted = [corrupt(clip, *condition, self._rng(condition, clip)) for clip in clips]
             vectors.append(self.encoder(np.stack(corrupted))[0])
         return np.concatenate(vectors, axis=1), None
 
-    def _rng(self, number: int, clip: NDArray[np.uint8]) -> np.random.Generator:
-        return np.random.default_rng([self.seed, number, zlib.crc32(clip.tobytes())])
+    def _rng(self, condition: Condition, clip: NDArray[np.uint8]) -> np.random.Generator:
+        name = zlib.crc32(condition.name.encode())
+        return np.random.default_rng([self.seed, name, condition.level, zlib.crc32(clip.tobytes())])
 
 
 def measure_robustness(
