@@ -9,12 +9,9 @@ that none profits from another's memory; they take turns, a step each, on all co
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import resource
 import statistics
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.common import console, median_ratio, save
+from benchmarks.turns import take_turns
 from openmarlin.masking import n_visible
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.config import PRESETS
@@ -36,15 +34,6 @@ OURS: dict[str, dict[str, Any]] = {
     "openmarlin, half decoded": {"decode_ratio": 0.5},
     "openmarlin, critic in fp32": {"critic_precision": "fp32"},
     "openmarlin, all in fp32": {"precision": "fp32"},
-}
-GROUPS = {
-    "products of matrices, layers": ("aten::mm", "aten::addmm"),
-    "products of matrices, attention": ("aten::bmm", "aten::_scaled_dot_product"),
-    "softmax": ("aten::_softmax",),
-    "layer norm": ("aten::native_layer_norm",),
-    "GELU": ("aten::gelu",),
-    "copies and casts": ("aten::copy_", "aten::cat", "aten::index", "aten::clone"),
-    "AdamW": ("aten::_fused_adamw",),
 }
 
 
@@ -116,79 +105,26 @@ def our_step(preset: str, batch: int, options: dict[str, Any]) -> Callable[[], o
     return lambda: trainer.step(0, [data])
 
 
-def serve(line: Connection, name: str, preset: str, batch: int, threads: int | None) -> None:
-    """A contender's process: a step a request, then its peak memory."""
-    if threads:
-        torch.set_num_threads(threads)
-    step = reference_step(preset, batch) if name == THEIRS else our_step(preset, batch, OURS[name])
-    while (word := line.recv()) != "end":
-        if word == "profile":
-            line.send(profile(step))
-            continue
-        start = time.perf_counter(), time.process_time()
-        step()
-        line.send((time.perf_counter() - start[0], time.process_time() - start[1]))
-    line.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
-
-
-def profile(step: Callable[[], object]) -> dict[str, float]:
-    """Share of a step's time by kind of work."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities) as trace:
-        step()
-    rows = [(row.key, row.self_cpu_time_total) for row in trace.key_averages()]
-    total = sum(spent for _, spent in rows)
-    shares = {
-        group: sum(spent for key, spent in rows if key.startswith(names)) / total
-        for group, names in GROUPS.items()
-    }
-    return {**shares, "the rest": 1 - sum(shares.values())}
+def make_step(name: str, preset: str, batch: int) -> Callable[[], object]:
+    """A contender's step."""
+    return reference_step(preset, batch) if name == THEIRS else our_step(preset, batch, OURS[name])
 
 
 def measure(
     preset: str, batch: int, rounds: int, names: list[str], threads: int | None
 ) -> dict[str, Any]:
-    """One row a contender; ratios are medians over the rounds, of wall and of processor time.
-
-    On a machine that others use too, threads wait for each other more than they work: there the
-    processor time of one thread tells more than the wall.
-    """
-    lines, processes = {}, []
-    context = multiprocessing.get_context("spawn")
-    for name in names:
-        lines[name], theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, name, preset, batch, threads))
-        process.start()
-        theirs.close()  # or the end of the process would not end the line
-        processes.append(process)
-    seconds: dict[str, list[float]] = {name: [] for name in lines}
-    busy: dict[str, list[float]] = {name: [] for name in lines}
-    for turn in range(rounds + 1):
-        for name, line in lines.items():
-            line.send("step")
-            wall, cpu = line.recv()
-            if turn:
-                seconds[name].append(wall)
-                busy[name].append(cpu)
-    profiles = {}
-    for name in (n for n in names if n != THEIRS):
-        lines[name].send("profile")
-        profiles[name] = lines[name].recv()
-    memory = {}
-    for name, line in lines.items():
-        line.send("end")
-        memory[name] = line.recv()
-    for process in processes:
-        process.join()
+    """One row a contender; ratios are medians over the rounds, of wall and of processor time."""
+    makers = {name: partial(make_step, name, preset, batch) for name in names}
+    turns = take_turns(makers, rounds, threads, [name for name in names if name != THEIRS])
     rows = [
         {
             "name": name,
             "clips_per_s": batch / statistics.median(times),
-            "times_reference": median_ratio(seconds[THEIRS], times),
-            "times_reference_cpu": median_ratio(busy[THEIRS], busy[name]),
-            "peak_memory_gb": memory[name],
+            "times_reference": median_ratio(turns.seconds[THEIRS], times),
+            "times_reference_cpu": median_ratio(turns.busy[THEIRS], turns.busy[name]),
+            "peak_memory_gb": turns.memory[name],
         }
-        for name, times in seconds.items()
+        for name, times in turns.seconds.items()
     ]
     return {
         "preset": preset,
@@ -196,9 +132,9 @@ def measure(
         "rounds": rounds,
         "rows": rows,
         "threads": threads or torch.get_num_threads(),
-        "seconds": seconds,
-        "cpu_seconds": busy,
-        "profiles": profiles,
+        "seconds": turns.seconds,
+        "cpu_seconds": turns.busy,
+        "profiles": turns.profiles,
     }
 
 

@@ -26,6 +26,7 @@ from openmarlin.console import job_progress
 from openmarlin.data.clips import ClipReader, FaceClip, Sampling
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.pose import head_pose
 
 OF_A_GROUP = 6  # training clips of a group, so that a few do not outweigh all others
 OF_A_CLIP = 2
@@ -69,18 +70,9 @@ def movement(window: FaceClip, landmarker: Landmarker) -> NDArray[np.float32]:
         box = np.concatenate([points.min(axis=0), points.max(axis=0)])
         face = landmarker.follow([image], [[box]])[0][0]
         if face is not None and face.blendshapes is not None:
-            out[i] = np.concatenate([face.blendshapes, head_pose(face.points)])
+            pose = np.radians(head_pose(face.points[None])[0])
+            out[i] = np.concatenate([face.blendshapes, pose])
     return out
-
-
-def head_pose(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Yaw, pitch and roll of a mesh (478, 3), from its eye corners and its height."""
-    right, left, top, chin = (points[i].astype(np.float64) for i in (33, 263, 10, 152))
-    x = (left - right) / np.linalg.norm(left - right)
-    z = np.cross(x, chin - top)
-    z /= np.linalg.norm(z)
-    yaw, pitch = np.arctan2(z[0], z[2]), np.arcsin(np.clip(z[1], -1, 1))
-    return np.array([yaw, pitch, np.arctan2(x[1], x[0])], np.float32)
 
 
 def collect(clips: list[Clip]) -> Iterator[tuple[Clip, FaceClip, NDArray[np.float32]]]:

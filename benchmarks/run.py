@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from benchmarks import accuracy, encoder, end_to_end, memory, pretrain, probe_speed, table
+from benchmarks import (
+    accuracy,
+    encoder,
+    end_to_end,
+    faces,
+    memory,
+    predict,
+    pretrain,
+    probe_speed,
+    table,
+)
 
 if __name__ == "__main__":
-    for part in (encoder, accuracy, end_to_end, memory, pretrain, probe_speed, table):
+    measurements = (encoder, accuracy, end_to_end, faces, predict, probe_speed, memory, pretrain)
+    for part in (*measurements, table):
         part.main()

@@ -86,12 +86,41 @@ def end_to_end_lines(results: dict[str, Any]) -> Iterator[str]:
     yield f"`extract` took {core_s:.2f} core-seconds for a second of video.\n"
 
 
+def predict_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### From video to answers\n"
+    yield head("`predict` over `extract`, same videos and encoder", "core-seconds", "time")
+    for name, ratio in results["ratios"].items():
+        yield rows(f"{name} head", f"{ratio['core']:.2f}", f"{ratio['wall']:.2f}")
+    n_rounds = len(results["core_s"]["extract"])
+    yield (
+        f"\n{results['videos']}; medians of {n_rounds} rounds in turns; load before the run "
+        f"{results['machine']['load_before']:.1f}.\n"
+    )
+
+
 def memory_lines(results: dict[str, Any]) -> Iterator[str]:
     yield "### Memory\n"
     yield head(f"`extract`, {results['model']}, 720p", "windows", "peak MiB")
     for seconds, run in results["runs"].items():
         yield rows(f"{seconds} s", str(run["windows"]), f"{run['peak_mib']:.0f}")
     yield f"\nTen times the length: {results['growth']:+.1%}.\n"
+
+
+def faces_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### Faces\n"
+    yield machine_line(results) + "\n"
+    width, height = results["size"]
+    yield head(f"`faces`, {width}x{height}, one face", "frames a second", "by processor time")
+    for cores, run in results["in_memory"].items():
+        rate = run["frames_per_s"]
+        name = f"without decoding, {cores} core{'s' if cores != '1' else ''}"
+        yield rows(name, f"{rate['wall']:.0f}", f"**{rate['processor']:.0f}**")
+    for workers, run in results["verb"].items():
+        name = f"the verb, start and report included, {workers} at once"
+        by_core = f"{1e3 / run['core_ms_a_frame']:.0f} a core"
+        yield rows(name, f"{run['frames_per_s']:.0f}", by_core)
+    n_runs = len(results["in_memory"]["1"]["runs"][0]["wall"])
+    yield f"\nMedians of {n_runs} runs over {results['frames']} frames.\n"
 
 
 def pretrain_lines(results: dict[str, Any]) -> Iterator[str]:
@@ -174,7 +203,9 @@ PAGES = {
         "encoder": encoder_lines,
         "accuracy": accuracy_lines,
         "end_to_end": end_to_end_lines,
+        "predict": predict_lines,
         "memory": memory_lines,
+        "faces": faces_lines,
         "pretrain": pretrain_lines,
         "probe_speed": probe_speed_lines,
     },

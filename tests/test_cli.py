@@ -86,6 +86,18 @@ def test_four_spellings_mean_the_same(clips: Path, tmp_path: Path) -> None:
     assert len({out.read_bytes() for out in outs}) == 1
 
 
+def test_names_are_separated_by_commas_or_the_option_is_repeated(
+    clips: Path, tmp_path: Path
+) -> None:
+    video, pictures = clips / "single_face.mp4", [tmp_path / "a.png", tmp_path / "b.png"]
+    runs = [
+        _run("masks", video, "--out", pictures[0], "--regions", "nose,mouth"),
+        _run("masks", video, "--out", pictures[1], "--regions", "nose", "--regions", "mouth"),
+    ]
+    assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+
+
 def test_a_file_whose_name_looks_like_a_setting_is_a_file(tmp_path: Path) -> None:
     odd = tmp_path / "rate=2"
     odd.write_text("no video")

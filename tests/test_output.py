@@ -123,6 +123,14 @@ def test_an_earlier_run_is_kept_unless_the_caller_says_otherwise(tmp_path: Path)
     assert len(json.loads((tmp_path / "environment.json").read_text())["sittings"]) == 2
 
 
+def test_a_run_from_before_a_setting_existed_can_be_gone_on_with(tmp_path: Path) -> None:
+    bake(tmp_path)
+    (tmp_path / "config.yaml").write_text("workers: 1\n")
+    with pytest.raises(InputError, match="layers was 2, is 3"):
+        bake(tmp_path, resume=True, layers=3)
+    assert bake(tmp_path, resume=True) is True
+
+
 def test_overwrite_removes_what_the_verb_writes_and_nothing_else(tmp_path: Path) -> None:
     bake(tmp_path)
     (tmp_path / "parts").mkdir()

@@ -1,4 +1,4 @@
-"""Every recipe is one that `pretrain` takes, and says what its comments say."""
+"""Every recipe is one that its verb takes, and says what its comments say."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import pytest
 
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import read_settings
-from openmarlin.training.optim import make_schedule
+from openmarlin.tasks.finetune_settings import FinetuneSettings
+from openmarlin.training.optim import Plateau, make_schedule, schedule_of
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+PRETRAINING = sorted(RECIPES.glob("pretrain_*.yaml"))
+FINETUNING = sorted({*RECIPES.glob("finetune_*.yaml"), RECIPES / "paper_finetune.yaml"})
 HERE = {"data": "store", "out": "run"}
 
 
@@ -18,7 +21,11 @@ def _read(name: str) -> PretrainSettings:
     return read_settings(PretrainSettings, RECIPES / f"pretrain_{name}.yaml", HERE)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def _read_finetuning(name: str) -> FinetuneSettings:
+    return read_settings(FinetuneSettings, RECIPES / f"{name}.yaml", HERE)
+
+
+@pytest.mark.parametrize("path", PRETRAINING, ids=lambda path: path.stem)
 def test_recipe_is_complete(path: Path) -> None:
     settings = read_settings(PretrainSettings, path, HERE)
     assert settings.architecture().decoder_width
@@ -27,9 +34,46 @@ def test_recipe_is_complete(path: Path) -> None:
     assert "out=RUN" in head
 
 
+@pytest.mark.parametrize("path", FINETUNING, ids=lambda path: path.stem)
+def test_finetuning_recipe_is_complete(path: Path) -> None:
+    settings = read_settings(FinetuneSettings, path, HERE)
+    assert settings.label == ()
+    head = path.read_text(encoding="utf-8")[:500]
+    assert all(word in head for word in ("data=STORE", "label=NAME", "out=RUN"))
+
+
 def test_all_recipes_are_there() -> None:
-    names = {path.stem.removeprefix("pretrain_") for path in RECIPES.glob("*.yaml")}
+    names = {path.stem.removeprefix("pretrain_") for path in PRETRAINING}
     assert names == {"tiny_cpu", "small", "base", "large", "videomae_baseline"}
+    parts = {read_settings(FinetuneSettings, path, HERE).train for path in FINETUNING}
+    assert parts == {"full", "head", "layernorm", "lora"}
+
+
+def test_finetuning_of_the_paper() -> None:
+    """spec section 1: Adam 1e-4 (.5, .9), halved on a plateau of 7 epochs, ended at 1e-6."""
+    recipe = _read_finetuning("paper_finetune")
+    assert (recipe.rate, recipe.train, recipe.betas) == (2, "full", (0.5, 0.9))
+    assert recipe.weight_decay == recipe.smoothing == recipe.mixup == recipe.crop == 0
+    assert not recipe.flip
+    schedule = schedule_of(recipe, 800, recipe.batch)
+    assert isinstance(schedule, Plateau)
+    assert schedule.lr(0) == pytest.approx(1e-4)
+    assert schedule.floor == pytest.approx(1e-6)
+    assert (schedule.factor, schedule.patience, schedule.epoch_steps) == (0.5, 7, 100)
+
+
+def test_finetuning_of_expression_sets() -> None:
+    """spec section 5: 1e-3, layer decay .75, 100 epochs, drop path .1, mixup .8, cutmix 1, .1."""
+    recipe = _read_finetuning("finetune_full")
+    assert (recipe.base_lr, recipe.layer_decay, recipe.epochs) == (1e-3, 0.75, 100)
+    assert (recipe.drop_path, recipe.mixup, recipe.cutmix, recipe.smoothing) == (0.1, 0.8, 1, 0.1)
+    assert (recipe.betas, recipe.weight_decay, recipe.warmup) == ((0.9, 0.999), 0.05, 0.05)
+
+
+def test_layer_norms_as_gend_tunes_them() -> None:
+    recipe = _read_finetuning("finetune_layernorm")
+    assert (recipe.w_uniformity, recipe.w_alignment) == (0.5, 0.1)
+    assert recipe.normalises_features
 
 
 @pytest.mark.parametrize("name", ["small", "base", "large"])

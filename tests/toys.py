@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from openmarlin.data.manifest import key_of
 from openmarlin.data.store import Store, StoreWriter
+from openmarlin.model.config import PRESETS
+from openmarlin.model.encoder import Encoder
+from openmarlin.model.io import save_folder
 from openmarlin.regions import to_cells
 
 TOY: dict[str, Any] = {
@@ -70,4 +76,48 @@ def toy_store(
         for i in range(tracks):
             images, cells = toy_track(side, n_frames, rng)
             writer.add(f"track-{i}", images, cells, fps=25.0, group=f"person-{i // 2}")
+    return Store(path)
+
+
+def toy_encoder(path: Path) -> Path:
+    """The encoder of `TOY` as a model folder, with random weights."""
+    config = PRESETS["tiny"].changed(**TOY["shape"]).encoder_alone()
+    save_folder(Encoder(config, torch.Generator().manual_seed(0)), path)
+    return path
+
+
+def labelled_store(
+    path: Path,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    n_videos: int = 24,
+    tracks: int = 1,
+    n_frames: int = 12,
+    size: int = 32,
+) -> Store:
+    """A store of labelled videos, two to a group; what is marked is bright.
+
+    Args:
+        columns: of the manifest, a value a video; without them `marked`, 0 and 1 by turns.
+        n_videos: videos.
+        tracks: of each video.
+        n_frames: of each track.
+    """
+    rng = np.random.default_rng(0)
+    marked = [i // 2 % 2 for i in range(n_videos)]
+    values = dict(columns) if columns is not None else {"marked": marked}
+    keys: list[str] = []
+    with StoreWriter(path, size=size, settings={"size": size, "margin": 0}) as writer:
+        for i in range(n_videos):
+            for k in range(tracks):
+                images, cells = toy_track(size, n_frames, rng)
+                images = images // 3 + np.uint8(170 * marked[i])
+                name = f"video-{i}/{k}"
+                writer.add(name, images, cells, group=f"person-{i // 2}", video=f"video-{i}.mp4")
+                keys.append(key_of(name))
+        by_key = {
+            name: {key: column[i // tracks] for i, key in enumerate(keys)}
+            for name, column in values.items()
+        }
+        writer.close(columns=by_key)
     return Store(path)

@@ -13,7 +13,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from openmarlin.jobs.evaluate import evaluate
     from openmarlin.jobs.extract import extract
+    from openmarlin.jobs.faces import faces
+    from openmarlin.jobs.finetune import finetune
+    from openmarlin.jobs.manifest import manifest
     from openmarlin.jobs.masks import masks
+    from openmarlin.jobs.predict import predict
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
     from openmarlin.jobs.probe import probe
@@ -26,8 +30,12 @@ __all__ = [
     "__version__",
     "evaluate",
     "extract",
+    "faces",
+    "finetune",
     "load",
+    "manifest",
     "masks",
+    "predict",
     "prepare",
     "pretrain",
     "probe",
@@ -38,8 +46,12 @@ _HOMES = {
     "Encoder": "openmarlin.model.encoder",
     "evaluate": "openmarlin.jobs.evaluate",
     "extract": "openmarlin.jobs.extract",
+    "faces": "openmarlin.jobs.faces",
+    "finetune": "openmarlin.jobs.finetune",
     "load": "openmarlin.model.io",
+    "manifest": "openmarlin.jobs.manifest",
     "masks": "openmarlin.jobs.masks",
+    "predict": "openmarlin.jobs.predict",
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",
     "probe": "openmarlin.jobs.probe",

@@ -26,16 +26,20 @@ from rich.markup import escape
 
 from openmarlin import __version__
 from openmarlin.console import console
+from openmarlin.data.layouts import LAYOUTS
 from openmarlin.errors import InputError, OpenMarlinError, on_command_line
 from openmarlin.jobs.settings import (
     ExtractSettings,
+    FacesSettings,
+    ManifestSettings,
     MasksSettings,
     PrepareSettings,
     ReconstructSettings,
 )
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
-from openmarlin.tasks.settings import EvaluateSettings, ProbeSettings
+from openmarlin.tasks.finetune_settings import FinetuneSettings
+from openmarlin.tasks.settings import EvaluateSettings, PredictSettings, ProbeSettings
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -81,6 +85,45 @@ VERBS = {
         several=True,
         memory="return_large_blocks",
     ),
+    "faces": Verb(
+        FacesSettings,
+        "Measure faces in every frame: boxes, head pose, 52 expressions, perhaps the mesh.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
+    ),
+    "manifest": Verb(
+        ManifestSettings,
+        "Turn a published data set, as it lies on disk, into a table of videos and labels.",
+        f"A layout ({', '.join(LAYOUTS)}) and the folder of the data set (csv: the table).",
+        names=("LAYOUT", "ROOT"),
+    ),
+    "probe": Verb(
+        ProbeSettings,
+        "Train a classifier on frozen features of labelled videos, and judge it.",
+        "A CSV of videos with their labels.",
+        names=("LABELS",),
+        memory="return_large_blocks",
+    ),
+    "finetune": Verb(
+        FinetuneSettings,
+        "Train a model on labelled faces, and test it.",
+        "The store that `openmarlin prepare` wrote, or a CSV of videos with labels.",
+        memory="keep_freed_memory",
+    ),
+    "evaluate": Verb(
+        EvaluateSettings,
+        "Judge a trained model, or anybody's predictions, by labelled videos.",
+        "The folder of a model or a CSV of predictions, and a CSV of labels.",
+        names=("MODEL", "LABELS"),
+    ),
+    "predict": Verb(
+        PredictSettings,
+        "Say what a trained model of a task sees in new videos: tables, a report, overlays.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
+    ),
     "prepare": Verb(
         PrepareSettings,
         "Turn videos of faces into a store of crops and regions to train from.",
@@ -92,19 +135,6 @@ VERBS = {
         "Pre-train a model on a store.",
         "The store that `openmarlin prepare` wrote.",
         memory="keep_freed_memory",
-    ),
-    "probe": Verb(
-        ProbeSettings,
-        "Train a classifier on frozen features of labelled videos, and judge it.",
-        "A CSV of videos with their labels.",
-        names=("LABELS",),
-        memory="return_large_blocks",
-    ),
-    "evaluate": Verb(
-        EvaluateSettings,
-        "Judge a trained model, or anybody's predictions, by labelled videos.",
-        "The folder of a model or a CSV of predictions, and a CSV of labels.",
-        names=("MODEL", "LABELS"),
     ),
     "reconstruct": Verb(
         ReconstructSettings,

@@ -270,8 +270,10 @@ class OutputFolder:
     def _compare(self) -> None:
         """Settings and identity of the earlier run are those of this one, none more or less."""
         free = set(self.settings.recipe()) - set(self.settings.recipe(free=False))
-        before = {**read_recipe(self.path / CONFIG_FILE), **self._record().get("identity", {})}
         today = {**self.settings.recipe(free=False), **self.identity}
+        # A setting that did not exist yet had its default.
+        before = type(self.settings).model_construct().recipe(free=False)
+        before |= {**read_recipe(self.path / CONFIG_FILE), **self._record().get("identity", {})}
         changed = [
             f"{name} was {before.get(name)!r}, is {today.get(name)!r}"
             for name in {**before, **today}

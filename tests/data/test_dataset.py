@@ -19,7 +19,7 @@ from openmarlin.data.dataset import (
     draw_frames,
     split_tracks,
 )
-from openmarlin.data.store import Track
+from openmarlin.data.store import Store, StoreWriter, Track
 from openmarlin.data.transforms import Clip
 
 
@@ -47,6 +47,31 @@ def test_a_clip_goes_through_its_transforms_in_order(tmp_path: Path) -> None:
     chances = {clips(seed)[epoch, 0]["chance"].item() for seed in (0, 1) for epoch in (0, 1)}
     assert len(chances) == 4
     assert len({clips(None)[epoch, 0]["chance"].item() for epoch in (0, 1)}) == 1
+
+
+def test_points_are_read_where_a_transform_needs_them(tmp_path: Path) -> None:
+    images, cells = np.zeros((6, 16, 16, 3), np.uint8), np.zeros((6, 2, 2), np.uint16)
+    points = np.arange(6, dtype=np.float32)[:, None, None] + np.zeros((6, 478, 2), np.float32)
+    with StoreWriter(tmp_path / "s", size=16) as writer:
+        writer.add("a", images, cells, points=points)
+    seen = []
+
+    class Look:
+        def __init__(self, *, needs_points: bool) -> None:
+            self.needs_points = needs_points
+
+        def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
+            seen.append((clip.frames, clip.points))
+            return clip
+
+    for needed in (False, True):
+        transforms = [Look(needs_points=False), Look(needs_points=needed)]
+        store = Store(tmp_path / "s")
+        how = {"frames": 3, "rate": 2, "transforms": transforms, "seed": 0}
+        _ = ClipDataset(store, [0], **how)[0, 0]
+    assert [points is None for _, points in seen] == [True, True, False, False]
+    frames, got = seen[-1]
+    np.testing.assert_array_equal(got[:, 5, 1], np.float32(frames))
 
 
 @given(n=st.integers(1, 80), length=st.integers(1, 20), rate=st.integers(1, 4), seed=st.integers(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media import numbered, write_video
 
-from openmarlin.data.manifest import Manifest, Row, natural_key, read_manifest
+from openmarlin.data.manifest import Manifest, Row, natural_key, read_manifest, write_manifest
 from openmarlin.errors import InputError, VideoError
 from openmarlin.output import Failures
 from openmarlin.video.reader import VideoReader
@@ -216,3 +217,51 @@ def test_natural_key_never_fails(names: list[str]) -> None:
 
 def test_digits_that_are_no_numbers() -> None:
     assert sorted(["a²", "a10", "a9"], key=natural_key) == ["a9", "a10", "a²"]
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    rows = [
+        Row(tmp_path / "v" / "a, b.mp4", 0.0, 2.5, "train", "anna", {"n": "1", "says": 'a "b"; c'}),
+        Row(tmp_path / "v" / "a, b.mp4", 2.5, None, "", "", {"n": "", "empty": ""}),
+        Row(tmp_path / "über.mp4", labels={"original": str(tmp_path / "v" / "c.mp4")}),
+    ]
+    out = write_manifest(tmp_path / "v" / "t.csv", rows)
+    assert out.read_text().splitlines()[0] == "video,start_s,end_s,split,group,n,says,original"
+    read = read_manifest([out]).rows
+    assert [(r.video.resolve(), r.part, r.split, r.group) for r in read] == [
+        (r.video, r.part, r.split, r.group) for r in rows
+    ]
+    assert read[0].labels == {"n": "1", "says": 'a "b"; c', "original": ""}
+    assert read[2].labels["original"] == "c.mp4"
+
+
+def test_only_columns_with_values_are_written(tmp_path: Path) -> None:
+    out = write_manifest(tmp_path / "t.csv", [Row(tmp_path / "a.mp4", labels={"x": "", "y": "1"})])
+    assert out.read_text() == "video,y\na.mp4,1\n"
+
+
+def test_a_table_behind_a_link_names_the_same_files(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"video")
+    out = write_manifest(tmp_path / "link" / "t.csv", [Row(video)])
+    assert read_manifest([out]).rows[0].video.read_bytes() == b"video"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 1e5).map(lambda s: round(s, 4)),
+            st.floats(0.001, 1e3).map(lambda s: round(s, 4)),
+        ),
+        min_size=1,
+        unique_by=lambda part: part[0],
+    )
+)
+def test_times_survive_a_table(parts: list[tuple[float, float]]) -> None:
+    with TemporaryDirectory() as folder:
+        rows = [Row(Path(folder) / "a.mp4", start_s, start_s + n) for start_s, n in parts]
+        read = read_manifest([write_manifest(Path(folder) / "t.csv", rows)]).rows
+    for before, after in zip(rows, read, strict=True):
+        assert after.part == pytest.approx(before.part, abs=1e-4)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmarlin.data.layouts import Faces
+from openmarlin.data.layouts.source import Faces
 from openmarlin.data.manifest import Row
 from openmarlin.data.store import Store, StoreWriter
-from openmarlin.data.tracks import TrackRules, VideoTracks, _Piece, fill_gaps, make_tracks
+from openmarlin.data.tracks import TrackRules, VideoTracks, _Piece, make_tracks
 from openmarlin.errors import VideoError
 from openmarlin.face.stream import FaceCrop
 
@@ -117,6 +117,19 @@ def test_faces_never_seen_have_cells_that_say_nothing(tmp_path: Path) -> None:
     assert not Store(tmp_path / "s").read(0, range(10))[1].any()
 
 
+def test_points_are_kept_frame_by_frame_and_not_invented(tmp_path: Path) -> None:
+    meshes = [1.0] * 14 + [None] * 5 + [7.5] * 6
+    with StoreWriter(tmp_path / "s", size=SIZE) as writer:
+        crops = ([face(0, t, mesh)] for t, mesh in enumerate(meshes))
+        result = make(crops, writer.part("k"), points=True)
+        writer.commit("k", result.tracks)
+    store = Store(tmp_path / "s")
+    kept = [store.points(i, range(track.n_frames)) for i, track in enumerate(store.tracks)]
+    values = np.concatenate(kept)[:, 0, 0]
+    np.testing.assert_array_equal(values, np.array(meshes, np.float32))
+    assert store.verify() == []
+
+
 def test_small_faces_are_left_out(tmp_path: Path) -> None:
     crops = [[face(0, t, side=63), face(1, t, side=65)] for t in range(8)]
     result = make(crops, tmp_path / "part")
@@ -159,13 +172,3 @@ def test_paths_that_are_not_unicode(tmp_path: Path) -> None:
         result = make_tracks(video, RULES, None, parse, writer.part("k"))  # type: ignore[arg-type]
         writer.commit("k", result.tracks)
     assert Store(tmp_path / "s").tracks[0][1:3] == ("/v/\\udcff.mp4", "\\udcfe")
-
-
-def test_gaps_are_filled_by_straight_lines() -> None:
-    def mesh(value: float) -> np.ndarray:
-        return np.full((478, 2), value, np.float32)
-
-    filled = fill_gaps([None, mesh(2), None, None, mesh(8), None])
-    assert filled is not None
-    np.testing.assert_allclose(filled[:, 0, 0], [2, 2, 4, 6, 8, 8])
-    assert fill_gaps([None, None]) is None

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from openmarlin.data.store import Track
 from openmarlin.data.transforms import (
+    Clip,
+    Crop,
     View,
     crop_cells,
     crop_images,
     face_view,
+    flip,
     mirror,
     random_colours,
     random_view,
@@ -145,3 +149,29 @@ def test_grey_keeps_its_hue_and_only_brightness_moves_it(
     brightness = np.random.default_rng(seed).uniform(1 - amount, 1 + amount, 3)[0]
     assert np.ptp(out.astype(int)) <= 1  # rounded on its own in each channel
     assert abs(int(out[0, 0, 0, 0]) - min(255.0, grey * brightness)) <= 1
+
+
+def _clip(images: np.ndarray, points: np.ndarray | None) -> Clip:
+    side = images.shape[1] // CELL_PX
+    cells = np.zeros((len(images), side, side), np.uint16)
+    track = Track("t", "v.mp4", "g", len(images), 25.0)
+    return Clip(track, range(len(images)), images, cells, points=points)
+
+
+@given(seed=st.integers(0, 99), size=st.sampled_from([16, 32, 48]))
+def test_points_go_along_with_the_picture(seed: int, size: int) -> None:
+    """A bright square stays where its point is, whatever is cut, scaled and mirrored."""
+    rng = np.random.default_rng(seed)
+    images = np.zeros((2, 64, 64, 3), np.uint8)
+    x, y = rng.integers(26, 38, 2)
+    images[:, y - 2 : y + 2, x - 2 : x + 2] = 255
+    points = np.broadcast_to(np.float32((x, y)), (2, 478, 2)).copy()
+    points[1] = np.nan
+    clip = flip(Crop(64, 8, size, 0.1)(_clip(images, points), rng), rng)
+    bright = clip.images[0, ..., 0].astype(float)
+    ys, xs = np.indices(bright.shape) + 0.5
+    centre = np.array([(xs * bright).sum(), (ys * bright).sum()]) / bright.sum()
+    np.testing.assert_allclose(clip.points[0, 7], centre, atol=0.3)
+    assert np.isnan(clip.points[1]).all()
+    bare = flip(Crop(64, 8, size, 0.1)(_clip(images, None), rng), rng)
+    assert bare.points is None

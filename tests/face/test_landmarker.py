@@ -236,3 +236,40 @@ def test_blendshapes_follow_the_mouth(landmarker: Landmarker, frames) -> None:
     assert first.blendshapes.max() <= 1
     smile = BLENDSHAPE_NAMES.index("mouthSmileLeft")
     assert second.blendshapes[smile] > first.blendshapes[smile] + 0.2
+
+
+def test_a_face_that_keeps_still_is_not_detected_in_every_frame(
+    landmarker: Landmarker, frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = frames("signer_thanks.mkv", 0, 9)
+    box = landmarker.search(images[0])[0].box
+    shown: list[int] = []
+    seldom = Landmarker(detect_every=3)
+    seldom.nets = landmarker.nets
+    recentre = seldom._recentre
+
+    def count(images, boxes):
+        shown.append(len(images))
+        return recentre(images, boxes)
+
+    monkeypatch.setattr(seldom, "_recentre", count)
+    often = landmarker.follow(images, [[box]] * 9)
+    found = seldom.follow(images, [[box]] * 9)
+    assert sum(shown) == 4  # frames 0, 3, 6 and the last
+    for (face,), (expected,) in zip(found, often, strict=True):
+        assert np.abs(face.points - expected.points)[:, :2].mean() < 0.01 * np.ptp(
+            expected.points[:, 1]
+        )
+
+
+def test_a_face_that_moves_is_detected_in_every_frame(landmarker: Landmarker, frames) -> None:
+    image = frames("signer_thanks.mkv")[0]
+    images = [np.roll(image, 40 * n, axis=1) for n in range(6)]
+    box = landmarker.search(image)[0].box
+    boxes = [[box + np.float32([40 * n, 0, 40 * n, 0])] for n in range(6)]
+    seldom = Landmarker(detect_every=2)
+    seldom.nets = landmarker.nets
+    for row, expected in zip(
+        seldom.follow(images, boxes), landmarker.follow(images, boxes), strict=True
+    ):
+        assert same(row, expected)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmarlin.face.landmarker import Face
-from openmarlin.face.stream import _looks, face_stream
+from openmarlin.face.pipeline import _looks
+from openmarlin.face.stream import face_stream
 
 APART_S = 0.17
 FPS = 15.0

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from openmarlin.face.crop import crop
 from openmarlin.face.landmarker import Face
-from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
+from openmarlin.face.stream import (
+    FaceCrop,
+    TrackedFace,
+    face_stream,
+    mesh_stream,
+    precropped_stream,
+)
 from openmarlin.video.reader import Frame
 
 Out = list[tuple[int, float, list[FaceCrop]]]
@@ -236,11 +242,12 @@ def test_the_delay_is_bounded(fps: float) -> None:
     assert max(waits) <= 2.6 * fps + 4
 
 
-def test_memory_does_not_grow_with_length() -> None:
+@pytest.mark.parametrize("stream", [face_stream, mesh_stream])
+def test_memory_does_not_grow_with_length(stream: Callable[..., Iterable]) -> None:
     def peak(n: int) -> int:
         scene = Scene(still(n), size=(480, 270))
         tracemalloc.start()
-        for _ in face_stream(scene.ticks(), scene, fps=15):
+        for _ in stream(scene.ticks(), scene, fps=15):
             pass
         try:
             return tracemalloc.get_traced_memory()[1]
@@ -287,3 +294,44 @@ def test_precropped_videos_are_one_track_without_nets() -> None:
         assert face.box.tolist() == [15, 0, 75, 60]
         assert np.array_equal(face.image, frame.image[:, 15:75])
     assert scene.searched == 0
+
+
+def meshes(scene: Scene, **how) -> list[tuple[int, float, list[TrackedFace]]]:
+    return list(mesh_stream(scene.ticks(), scene, **{"fps": scene.fps} | how))
+
+
+def test_meshes_are_those_of_the_crops() -> None:
+    faces = [[make_face(80 + 3 * n, 90, 60), make_face(260, 90, 40)] for n in range(45)]
+    faces[20:28] = [faces[20][1:]] * 8
+    crops, found = run(Scene(faces)), meshes(Scene(faces))
+    assert len(found) == 45
+    for (tick, time_s, first), (other_tick, other_s, second) in zip(crops, found, strict=True):
+        assert (tick, time_s) == (other_tick, other_s)
+        assert [(c.track, c.score) for c in first] == [(f.track, f.score) for f in second]
+    for n in (0, 19, 28, 44):
+        face = found[n][2][0]
+        np.testing.assert_array_equal(face.points, faces[n][0].points)
+        np.testing.assert_array_equal(face.box, faces[n][0].box)
+
+
+def test_the_box_of_a_face_out_of_sight_is_interpolated() -> None:
+    faces = [[make_face(80 + 3 * n, 90, 60)] for n in range(45)]
+    expected = [row[0].box for row in faces]
+    faces[20:28] = [[] for _ in range(8)]
+    found = meshes(Scene(faces))
+    gap = [n for n, (_, _, (face,)) in enumerate(found) if face.points is None]
+    assert gap == list(range(20, 28))
+    np.testing.assert_allclose([face.box for _, _, (face,) in found], expected, atol=0.01)
+
+
+def test_thumbs_come_so_far_apart_for_all_faces_at_once() -> None:
+    faces = [[make_face(100, 90, 60), make_face(240, 90, 60)] for _ in range(40)]
+    scene = Scene(faces)
+    found = meshes(scene, thumb_s=1.0, thumb_px=32)
+    pictured = [n for n, (_, _, row) in enumerate(found) if row[0].thumb is not None]
+    assert pictured == [0, 15, 30]
+    for n in pictured:
+        assert [face.thumb.shape for face in found[n][2]] == [(32, 32, 3)] * 2
+    crops = run(scene)[15][2]
+    assert np.abs(found[15][2][1].thumb.astype(int) - crops[1].image).mean() < 2
+    assert all(face.thumb is None for _, _, row in meshes(scene) for face in row)

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from media import numbered, write_video
 
+from openmarlin.data import preparation
 from openmarlin.data.store import Store
 from openmarlin.data.store.writer import JOURNAL_FILE
 from openmarlin.errors import InputError
-from openmarlin.jobs import prepare as job
 from openmarlin.jobs.prepare import Preparation, announce, prepare
 from openmarlin.regions import region_bits
 from openmarlin.video.reader import VideoReader
@@ -127,9 +127,9 @@ def test_killed_and_gone_on_with(
     with pytest.raises(InputError, match="not finished yet"):
         Store(out)
     redone = []
-    make = job.make_tracks
+    make = preparation.make_tracks
     monkeypatch.setattr(
-        job,
+        preparation,
         "make_tracks",
         lambda source, *rest: (redone.append(source.row.video), make(source, *rest))[1],
     )
@@ -223,6 +223,21 @@ def test_sound_lies_on_the_clock_of_the_pictures(clips: Path, tmp_path: Path) ->
     assert np.abs(store.sound(len(store) - 1)[-1600:]).max() == 0
     silent = prepare(clips / "signer_yes.mkv", out=tmp_path / "t", sound=True, **options).store
     assert {silent.sound(number) is None for number in range(len(silent))} == {True}
+
+
+def test_points_lie_on_the_regions_and_change_nothing_else(
+    whole: Preparation, videos: list[Path], tmp_path: Path
+) -> None:
+    store = prepare(videos[0], out=tmp_path / "s", workers=1, points=True, **OPTIONS).store
+    images, cells = store.read(1, [0, 13])
+    points = store.points(1, [0, 13])
+    assert points.shape == (2, 478, 2)
+    for (x, y), name in ((points[0, 4], "nose"), (points[1, 468], "right_eye")):
+        assert cells[:, int(y) // 8, int(x) // 8].max() & region_bits([name])
+    bare_images, bare_cells = whole.store.read(1, [0, 13])
+    np.testing.assert_array_equal(images, bare_images)
+    np.testing.assert_array_equal(cells, bare_cells)
+    assert store.verify() == []
 
 
 def test_parts_that_fail_are_listed_in_order_with_their_bounds(clips: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ GROUPS = 3
 
 class ClassifierSettings(RunSettings):
     data: Path = setting(..., "The store.", group="Data")
+    val_clips: int = setting(6, "Held-out clips to validate with.", group="Data")
 
 
 def label(clip: Clip, rng: np.random.Generator) -> Clip:
@@ -103,7 +104,8 @@ def toy_data(settings: ClassifierSettings) -> TrainingData:
         return ClipDataset(store, tracks, frames=4, rate=2, transforms=[label], seed=seed)
 
     groups = [track.group for track in store.tracks]
-    return TrainingData(clips(settings.seed), clips(None), SampleStream(groups, settings.seed))
+    stream = SampleStream(groups, settings.seed)
+    return TrainingData(clips(settings.seed), clips(None), stream, settings.val_clips)
 
 
 def make_settings(data: Path, out: Path, **values: Any) -> ClassifierSettings:

@@ -136,3 +136,71 @@ def test_a_loss_that_is_not_finite_ends_the_run(store: Path, tmp_path: Path) -> 
     with pytest.raises(TrainingError, match=r"nonfinite\.json"):
         train(settings, task)
     assert not (settings.out / "model").exists()
+
+
+class Chosen(Classifier):
+    """Its validations come from a list; the best checkpoint is the model."""
+
+    publish = "best"
+
+    def __init__(self, settings: Any, values: list[float]) -> None:
+        super().__init__(settings)
+        self.values = values
+
+    def validate(self, batches: Any) -> dict[str, float]:
+        list(batches)
+        return {"accuracy": self.values.pop(0)}
+
+
+def test_the_best_is_published_and_patience_ends_the_run(store: Path, tmp_path: Path) -> None:
+    values = [0.1, 0.5, 0.3, 0.5, 0.2, 0.9, 0.9]
+    settings = make_settings(
+        store, tmp_path / "run", val_every=2, save_every=100, patience=3, keep=1
+    )
+    result = train(settings, Chosen(settings, values))
+    assert result.best == (4, 0.5)
+    assert result.progress == (10, 10)  # 6, 8 and 10 were no better
+    folder = Checkpoints(settings.out, Classifier.monitor)
+    assert [c.step for c in folder.all()] == [4, 10]
+    mine = load_file(settings.out / "model" / "head.safetensors")
+    best = load_file(folder.all()[0].model / "head.safetensors")
+    torch.testing.assert_close(mine, best, rtol=0, atol=0)
+    again = make_settings(
+        store, tmp_path / "run", val_every=2, save_every=100, patience=3, keep=1, resume=True
+    )
+    assert train(again, Chosen(again, [])).progress == (10, 10)
+
+
+def test_patience_counts_validations_of_earlier_sittings(store: Path, tmp_path: Path) -> None:
+    values = {"val_every": 2, "save_every": 6, "patience": 3, "keep": 9}
+    settings = make_settings(store, tmp_path / "run", **values)
+    train(settings, Chosen(settings, [0.5, 0.4, 0.3, 0.2]))
+    later = tmp_path / "run" / "checkpoints" / "step-00000008"
+    for file in sorted(later.rglob("*"), reverse=True):
+        file.unlink() if file.is_file() else file.rmdir()
+    later.rmdir()
+    again = make_settings(store, tmp_path / "run", **values, resume=True)
+    assert train(again, Chosen(again, [0.2])).progress == (8, 8)
+
+
+def test_cadence_by_epochs(store: Path, tmp_path: Path) -> None:
+    """Six tracks by four a step: epochs end with, or within, steps 2, 3, 5, 6, 8 and 9."""
+    settings = make_settings(store, tmp_path / "run", steps=9, val_every="epoch", save_every=100)
+    train(settings)
+    assert [row["step"] for row in rows(settings.out) if "accuracy" in row] == [2, 3, 5, 6, 8, 9]
+
+
+def test_a_plateau_ends_the_run_and_goes_on_bit_for_bit(store: Path, tmp_path: Path) -> None:
+    values = {"schedule": "plateau", "min_lr": 0.4, "warmup": 0, "ema": None, "save_every": 20}
+    one, other = tmp_path / "one", tmp_path / "other"
+    result = train(make_settings(store, one, **values))
+    assert result.progress.step == result.progress.steps < 120
+    train(make_settings(store, other, **values))
+    newest = Checkpoints(other).newest()
+    assert newest is not None
+    for later in (newest.path, other / "model"):
+        for file in sorted(later.rglob("*"), reverse=True):
+            file.unlink() if file.is_file() else file.rmdir()
+        later.rmdir()
+    train(make_settings(store, other, **values, resume=True))
+    same_end(other, one)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +13,14 @@ from toys import TOY
 
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.config import PRESETS
-from openmarlin.training.optim import EMA, MuonAndAdamW, Schedule, count_steps, make_schedule
+from openmarlin.training.optim import (
+    EMA,
+    MuonAndAdamW,
+    Plateau,
+    Schedule,
+    count_steps,
+    make_schedule,
+)
 
 
 def test_matrices_of_blocks_move_along_orthogonal_ones_and_the_rest_as_with_adamw() -> None:
@@ -88,3 +96,33 @@ def test_an_ema_follows_and_takes_the_place_of_its_tensors_for_a_while() -> None
     ema.reset()
     with ema.in_place():
         assert tensor.tolist() == [2.0] * 3
+
+
+def test_the_plateau_is_that_of_torch() -> None:
+    """Rates as ReduceLROnPlateau gives them (factor .5, patience 7), told of a loss an epoch."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], 0.1)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=7)
+    ours = Plateau(1000, 0, 0.1, 1e-3, epoch_steps=2.0)
+    rng = np.random.default_rng(0)
+    for epoch in range(150):
+        loss = max(0.3, 1 / (1 + epoch)) + 0.01 * rng.random()
+        theirs.step(loss)
+        for step in (2 * epoch, 2 * epoch + 1):  # the mean of an epoch counts
+            ours.observe(step, loss + (0.1 if step % 2 else -0.1))
+        assert ours.lr(2 * epoch + 2) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert ours.has_ended == (optimizer.param_groups[0]["lr"] < 1e-3)
+    assert ours.has_ended
+
+
+def test_a_plateau_goes_on_where_it_stopped() -> None:
+    one, other = (Plateau(1000, 3, 0.1, 1e-6, epoch_steps=2.5) for _ in range(2))
+    for step in range(47):
+        one.observe(step, 1.0)
+    other.restore(one.state())
+    for step in range(47, 300):
+        for schedule in (one, other):
+            schedule.observe(step, 1 / (1 + step // 90))
+        assert one.lr(step + 1) == other.lr(step + 1)
+    assert one.lr(300) < 0.01
+    assert one.lr(1) == pytest.approx(0.1 * 2 / 3)  # warm-up

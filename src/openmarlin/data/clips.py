@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from openmarlin.data.features import WindowRow
 from openmarlin.data.manifest import Row
-from openmarlin.data.tracks import fill_gaps
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.mesh import fill_gaps
 from openmarlin.face.parser import MeshParser
 from openmarlin.face.stream import FaceCrop, face_stream, precropped_stream
 from openmarlin.video.reader import Frame, VideoReader
@@ -170,7 +170,7 @@ class ClipReader:
     ) -> Iterator[tuple[int, Frame]]:
         """The ticks in which faces are followed; those that windows hold are put into `samples`."""
         s, fps = self.sampling, reader.info.fps
-        step = _tracking_step(s.rate, fps)
+        step = tracking_step(s.rate, fps)
         shown: Frame | None = None
         first_s, shown_since = 0.0, 0
         for tick, frame in ticks(self.row.frames(reader), fps):
@@ -264,9 +264,12 @@ def clip_labels(clip: FaceClip, landmarker: Landmarker) -> NDArray[np.uint8] | N
     return None if points is None else MeshParser(landmarker.nets)(clip.pixels, points)
 
 
-def _tracking_step(rate: int, fps: float) -> int:
-    """Ticks from one look at the faces to the next: at a low sampling rate they are followed in
-    between, or nobody could be told from another. The largest divisor of `rate` that is short."""
+def tracking_step(rate: int, fps: float) -> int:
+    """Ticks from one look at the faces to the next.
+
+    At a low sampling rate they are followed in between, or nobody could be told from another. It is
+    the largest divisor of `rate` that is short.
+    """
     longest = max(1, int(FOLLOW_S * fps))
     return max(step for step in range(1, min(rate, longest) + 1) if rate % step == 0)
 

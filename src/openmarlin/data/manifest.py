@@ -2,10 +2,12 @@
 
 manifest = read_manifest(["clips", "labels.csv"])
 manifest.rows[0].video, manifest.rows[0].labels
+write_manifest(Path("all.csv"), manifest.rows)
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import math
 import os
@@ -20,7 +22,7 @@ import pyarrow as pa
 
 from openmarlin.data.tables import Table, read_table
 from openmarlin.errors import InputError, VideoError
-from openmarlin.output import FAILURE_COLUMNS, Part
+from openmarlin.output import FAILURE_COLUMNS, Part, atomic
 from openmarlin.video.reader import Frame
 
 VIDEO_SUFFIXES = frozenset(
@@ -33,6 +35,7 @@ _PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff",
 _TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 _VIDEO_COLUMNS = ("video", "path", "file", "filename", "filepath", "file_path", "video_path")
 _PART_COLUMNS = ("start_s", "end_s")
+_PATH_LABELS = ("original",)  # they name a video too, as the column `video` does
 _ROUNDING_S = 1e-6  # a time in a table is a rounded one
 
 
@@ -206,6 +209,55 @@ def read_manifest(inputs: Any) -> Manifest:
             used, two rows for one video that contradict each other.
     """
     return Manifest(unique(row for item in as_inputs(inputs) for row in expand(item)))
+
+
+def write_manifest(path: Path, rows: Iterable[Row]) -> Path:
+    """Write rows as a CSV that `read_manifest` reads, whole or not at all.
+
+    Columns are `video`, `start_s`, `end_s`, `split`, `group` and labels, those that some row has.
+    Paths, also those of the label `original`, start at the folder of the CSV, so that both can be
+    moved together; they are absolute where they are on another drive.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    where = os.path.abspath(path.parent)  # noqa: PTH100 - see `_relative`
+    table = [
+        {
+            "video": str(row.video),
+            **{name: "" if time_s is None else f"{time_s:.10g}" for name, time_s in _times(row)},
+            "split": row.split,
+            "group": row.group,
+            **row.labels,
+        }
+        for row in rows
+    ]
+    names = dict.fromkeys(name for cells in table for name in cells)
+    columns = [name for name in names if name == "video" or any(c.get(name) for c in table)]
+    with atomic(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+        writer.writeheader()
+        for cells in table:
+            paths = {name: cells.get(name, "") for name in ("video", *_PATH_LABELS)}
+            relative = {name: _relative(p, where) for name, p in paths.items() if p}
+            writer.writerow({**cells, **relative})
+    return path
+
+
+def _times(row: Row) -> Iterable[tuple[str, float | None]]:
+    return zip(_PART_COLUMNS, row.part, strict=True)
+
+
+def _relative(path: str, folder: str) -> str:
+    """A path from a folder on; where that goes up through a link, from what the link names."""
+    try:
+        lexical = os.path.relpath(path, folder)
+        real = os.path.realpath(folder)
+        if not lexical.startswith("..") or real == folder:
+            return lexical
+        return os.path.relpath(os.path.realpath(path), real)
+    except ValueError:  # another drive
+        return os.path.abspath(path)  # noqa: PTH100 - links are names like any other
 
 
 def expand(item: str | Path) -> list[Row]:

@@ -1,13 +1,16 @@
-"""Finished videos of `extract`, one part each, so that a long run can be killed and resumed.
+"""Finished videos, one part each, so that a long run can be killed and resumed.
 
 DIR/parts/KEY.parquet    the rows of a video (that the file is there means: done), and a `Record`
 DIR/parts/KEY.npz        thumbs of the video for the report
 DIR/parts/KEY.boxes      where its faces are, if that is to be drawn
 DIR/tokens/NAME-KEY.safetensors
+
+So it is in `extract`; `data.face_parts` keeps another kind of table in the same way.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,18 +48,29 @@ class Record:
     stamp: list[int] | None = None
 
 
-class FinishedVideos:
-    """The parts in a folder.
+class VideoParts(ABC):
+    """The parts of finished videos in a folder, whatever they hold.
 
     Args:
         path: the folder of the run.
-        dim: width of the embeddings.
     """
 
-    def __init__(self, path: Path, dim: int) -> None:
-        self.path, self.dim = path, dim
+    def __init__(self, path: Path) -> None:
+        self.path = path
         for unfinished in (path / PARTS).glob(".*.part"):  # of a process that was killed
             unfinished.unlink()
+
+    @abstractmethod
+    def record(self, row: Row) -> Record | None:
+        """How a row was read; None where it has no part, or a damaged one."""
+
+    @abstractmethod
+    def files(self, row: Row) -> list[Path]:
+        """Everything that is written of a row."""
+
+    def part(self, row: Row) -> Path:
+        """The table of a row."""
+        return self.path / PARTS / f"{row.key}.parquet"
 
     def is_done(self, row: Row) -> bool:
         """Whether a row is finished: read whole, from the file that is there now.
@@ -64,13 +78,47 @@ class FinishedVideos:
         What could be read only in part is tried again, and so is a part that is damaged. A file
         that is gone changes nothing.
         """
-        if not self._part(row).is_file():
-            return False
-        try:
-            record = Record(**Features.load(self._part(row)).meta)
-        except InputError:
+        record = self.record(row) if self.part(row).is_file() else None
+        if record is None:
             return False
         return row.stamp is None or (not record.problems and row.stamp == record.stamp)
+
+    def discard(self, row: Row) -> None:
+        """Forget what an earlier file gave that is another now, and cannot be read.
+
+        Raises:
+            InputError: its files cannot be removed.
+        """
+        for path in self.files(row):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"cannot remove {path}: {error.strerror}; remove {path.parent}"
+                ) from None
+
+
+class FinishedVideos(VideoParts):
+    """The parts of an extraction.
+
+    Args:
+        path: the folder of the run.
+        dim: width of the embeddings.
+    """
+
+    def __init__(self, path: Path, dim: int) -> None:
+        super().__init__(path)
+        self.dim = dim
+
+    def record(self, row: Row) -> Record | None:
+        try:
+            return Record(**Features.load(self.part(row)).meta)
+        except InputError:
+            return None
+
+    def files(self, row: Row) -> list[Path]:
+        part = self.part(row)
+        return [part, part.with_suffix(".npz"), self._tokens(row), self._boxes(row)]
 
     def commit(
         self,
@@ -98,38 +146,18 @@ class FinishedVideos:
         if tokens:
             with atomic(self._tokens(row)) as part:
                 part.write_bytes(save(dict(tokens), {"video": display(row.video)}))
-        save_thumbs(self._part(row).with_suffix(".npz"), thumbs)
-        Features(rows_to_table(windows, self.dim), asdict(record)).save(self._part(row))
-
-    def discard(self, row: Row) -> None:
-        """Forget what an earlier file gave that is another now, and cannot be read.
-
-        Raises:
-            InputError: its files cannot be removed.
-        """
-        part = self._part(row)
-        for path in (part, part.with_suffix(".npz"), self._tokens(row), self._boxes(row)):
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"cannot remove {path}: {error.strerror}; remove {path.parent}"
-                ) from None
+        save_thumbs(self.part(row).with_suffix(".npz"), thumbs)
+        Features(rows_to_table(windows, self.dim), asdict(record)).save(self.part(row))
 
     def boxes(self, row: Row) -> FaceBoxes:
         """Where the faces of a finished video are; no face where no boxes were kept."""
         path = self._boxes(row)
         return FaceBoxes.load(path) if path.is_file() else FaceBoxes({})
 
-    def finished_s(self, row: Row) -> float | None:
-        """When a row was finished, by the clock of files; None where it is not."""
-        part = self._part(row)
-        return part.stat().st_mtime if part.is_file() else None
-
     def thumbs(self, row: Row) -> list[WindowThumb]:
         """The thumbs of a video; none where it is not finished."""
-        path = self._part(row).with_suffix(".npz")
-        return load_thumbs(path) if path.is_file() and self._part(row).is_file() else []
+        path = self.part(row).with_suffix(".npz")
+        return load_thumbs(path) if path.is_file() and self.part(row).is_file() else []
 
     def merge(
         self, manifest: Manifest
@@ -140,24 +168,21 @@ class FinishedVideos:
             The table, for every window the position of its row, how each video was read (by the key
             of its row), and thumbs of some videos, spread over all.
         """
-        places = [i for i, row in enumerate(manifest.rows) if self._part(row).is_file()]
+        places = [i for i, row in enumerate(manifest.rows) if self.part(row).is_file()]
         rows = [manifest.rows[i] for i in places]
-        parts = [Features.load(self._part(row)) for row in rows]
-        tables = [_named(part.table, row) for part, row in zip(parts, rows, strict=True)]
+        parts = [Features.load(self.part(row)) for row in rows]
+        tables = [named(part.table, row) for part, row in zip(parts, rows, strict=True)]
         table = pa.concat_tables(tables or [rows_to_table([], self.dim)])
         of_row = np.repeat(np.array(places, np.int64), [len(part) for part in tables])
         columns = {name: values.take(of_row) for name, values in manifest.columns().items()}
         records = [Record(**part.meta) for part in parts]
         thumbs = []
         for row in rows[:: max(1, len(rows) // _SHOWN_VIDEOS)]:
-            for thumb in load_thumbs(self._part(row).with_suffix(".npz")):
+            for thumb in load_thumbs(self.part(row).with_suffix(".npz")):
                 thumb.video = row.title
                 thumbs.append(thumb)
         by_row = {row.key: record for row, record in zip(rows, records, strict=True)}
         return Features(add_columns(table, columns)), of_row, by_row, thumbs
-
-    def _part(self, row: Row) -> Path:
-        return self.path / PARTS / f"{row.key}.parquet"
 
     def _boxes(self, row: Row) -> Path:
         return self.path / PARTS / f"{row.key}.boxes"
@@ -171,7 +196,7 @@ def token_file(path: Path, row: Row) -> Path:
     return path / TOKENS / f"{row.video.stem}-{row.key}.safetensors"
 
 
-def _named(table: pa.Table, row: Row) -> pa.Table:
-    """The rows of a part under the name that the video has in this run."""
+def named(table: pa.Table, row: Row) -> pa.Table:
+    """The rows of a part (first column: video) under the name that it has in this run."""
     names = pa.repeat(pa.scalar(display(row.video)), len(table))
     return table.set_column(0, table.schema.field("video"), names)

@@ -9,16 +9,17 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.layouts import Source
+from openmarlin.data.layouts.source import Source
 from openmarlin.data.manifest import display
 from openmarlin.data.store.index import Track
-from openmarlin.data.store.shards import TrackBytes, encode_sound
+from openmarlin.data.store.shards import TrackBytes, encode_points, encode_sound
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.mesh import N_POINTS, fill_gaps
 from openmarlin.face.parser import RegionParser
 from openmarlin.face.stream import FaceCrop
 from openmarlin.output import atomic
@@ -45,6 +46,7 @@ class TrackRules:
         max_frames: longer ones are cut after so many frames, as long as `min_frames` remain.
         min_face_px: tracks of smaller faces (MARLIN's square in the video) are left out.
         sound: keep the sound of each track.
+        points: keep the mesh points of each frame.
         limit_s: read at most so much of each video.
     """
 
@@ -55,6 +57,7 @@ class TrackRules:
     min_face_px: float = 64
     sound: bool = False
     limit_s: float | None = None
+    points: bool = False
 
 
 @dataclass(slots=True)
@@ -178,12 +181,13 @@ class _TrackMaker:
         """Write the first frames of a piece as a track, if they are worth keeping."""
         rules = self.rules
         data, facts, start = piece.cut(n_frames)
-        face_px = float(np.median([side for _, side, _ in facts]))
+        face_px = float(np.median([fact.face_px for fact in facts]))
         if n_frames < rules.min_frames:
             return self.drop(f"shorter than {rules.min_frames} frames")
         if face_px < rules.min_face_px:
             return self.drop(f"smaller than {rules.min_face_px:g} px")
-        row, start_s = self.source.row, facts[0][0]
+        row, start_s = self.source.row, facts[0].time_s
+        meshes = encode_points(_stacked([fact.points for fact in facts])) if rules.points else b""
         tail = b""
         if self.sound is not None:
             tail = encode_sound(self.sound.between(start_s, start_s + n_frames / self.fps))
@@ -195,15 +199,25 @@ class _TrackMaker:
             fps=self.fps,
             start_s=start_s,
             face_px=round(face_px, 2),
-            seen=round(float(np.mean([seen for _, _, seen in facts])), 4),
-            n_bytes=self.file.write(data + tail),
+            seen=round(float(np.mean([fact.seen for fact in facts])), 4),
+            n_bytes=self.file.write(data + meshes + tail),
             sound_bytes=len(tail),
+            point_bytes=len(meshes),
         )
         self.result.tracks.append(track)
         return None
 
     def drop(self, why: str) -> None:
         self.result.dropped[why] = self.result.dropped.get(why, 0) + 1
+
+
+class _Fact(NamedTuple):
+    """What is known of a frame beside its picture."""
+
+    time_s: float
+    face_px: float
+    seen: bool
+    points: NDArray[np.float32] | None
 
 
 class _Piece:
@@ -215,7 +229,7 @@ class _Piece:
         self._waiting: list[FaceCrop] = []
         self._last: NDArray[np.float32] | None = None  # the last mesh that was parsed
         self._bytes = TrackBytes()
-        self._facts: list[tuple[float, float, bool]] = []  # time, side in the source, seen
+        self._facts: list[_Fact] = []
 
     @property
     def ready(self) -> int:
@@ -226,7 +240,8 @@ class _Piece:
         self._waiting.append(crop)
         self.next = crop.tick + 1
         x1, _, x2, _ = crop.box
-        self._facts.append((crop.time_s, float(x2 - x1), not crop.interpolated))
+        fact = _Fact(crop.time_s, float(x2 - x1), not crop.interpolated, crop.points)
+        self._facts.append(fact)
         if len(self._waiting) >= _BATCH:
             self.parse()
 
@@ -246,7 +261,7 @@ class _Piece:
             self._bytes.add(image, frame_cells)
         self._waiting = []
 
-    def cut(self, n_frames: int) -> tuple[bytes, list[tuple[float, float, bool]], int]:
+    def cut(self, n_frames: int) -> tuple[bytes, list[_Fact], int]:
         """Take off the first frames: compressed, what is known of each, their first tick."""
         data, facts, start = self._bytes.take(n_frames), self._facts[:n_frames], self.start
         del self._facts[:n_frames]
@@ -254,13 +269,7 @@ class _Piece:
         return data, facts, start
 
 
-def fill_gaps(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-    """Fill the gaps of (T) meshes by straight lines in time; None if there is no mesh at all."""
-    seen = [i for i, mesh in enumerate(meshes) if mesh is not None]
-    if not seen:
-        return None
-    values = np.stack([mesh for mesh in meshes if mesh is not None])
-    place = np.interp(np.arange(len(meshes)), seen, np.arange(len(seen)))
-    before = np.floor(place).astype(int)
-    after, part = np.ceil(place).astype(int), (place - before)[:, None, None]
-    return np.asarray(values[before] + part * (values[after] - values[before]), np.float32)
+def _stacked(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32]:
+    """Meshes as (F, 478, 2), NaN where there is none."""
+    nothing = np.full((N_POINTS, 2), np.nan, np.float32)
+    return np.stack([nothing if mesh is None else mesh for mesh in meshes])

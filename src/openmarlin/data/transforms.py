@@ -22,6 +22,7 @@ from openmarlin.masking import STRATEGIES, Grid, make_mask, n_visible
 from openmarlin.regions import CELL_PX, CLASSES, Cells, region_bits
 
 Images = NDArray[np.uint8]
+Points = NDArray[np.float32]
 
 _TWINS = [
     (CLASSES.index(name), CLASSES.index(name.replace("right", "left")))
@@ -40,7 +41,11 @@ class Clip:
         frames: T frame numbers.
         images: (T, S, S, 3) uint8 RGB.
         cells: (T, S/8, S/8) uint16 class bits.
-        extras: what else belongs to the sample, by name.
+        extras: what else belongs to the sample, by name; "target" is the label, (1,) float32 where
+            it is binary.
+        points: (T, 478, 2) float32 mesh points in pixels of the images, NaN in frames without; None
+            where no transform needs them or the store has none. In a mirrored clip they outline the
+            mirrored face; which point is which is not renamed.
     """
 
     track: Track
@@ -48,9 +53,11 @@ class Clip:
     images: Images
     cells: Cells
     extras: dict[str, Tensor] = field(default_factory=dict)
+    points: Points | None = None
 
 
 Transform = Callable[[Clip, np.random.Generator], Clip]
+"""One that has a true attribute `needs_points` gets clips with their mesh points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,10 @@ class Crop:
         if self.amount:
             view = random_view(self.stored, self.margin, self.amount, rng)
         images = crop_images(clip.images, view, self.size)
-        return replace(clip, images=images, cells=crop_cells(clip.cells, view, self.size))
+        cells = crop_cells(clip.cells, view, self.size)
+        scale = self.size / view.side
+        points = _moved(clip.points, (scale, scale), (-scale * view.x, -scale * view.y))
+        return replace(clip, images=images, cells=cells, points=points)
 
 
 def flip(clip: Clip, rng: np.random.Generator) -> Clip:
@@ -86,7 +96,8 @@ def flip(clip: Clip, rng: np.random.Generator) -> Clip:
     if rng.random() >= 0.5:
         return clip
     images, cells = mirror(clip.images, clip.cells)
-    return replace(clip, images=images, cells=cells)
+    points = _moved(clip.points, (-1, 1), (images.shape[2], 0))
+    return replace(clip, images=images, cells=cells, points=points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +232,34 @@ def mirror(images: Images, cells: Cells) -> tuple[Images, Cells]:
 
 def random_colours(images: Images, amount: float, rng: np.random.Generator) -> Images:
     """Brightness, contrast and saturation each times 1 - amount to 1 + amount."""
-    brightness, contrast, saturation = rng.uniform(1 - amount, 1 + amount, 3)
+    return recolour(images, colour_matrix(images, *rng.uniform(1 - amount, 1 + amount, 3)))
+
+
+def colour_matrix(
+    images: Images, brightness: float, contrast: float, saturation: float
+) -> NDArray[np.float64]:
+    """The matrix (3, 4) that multiplies brightness, contrast and saturation, see `recolour`."""
     mix = saturation * np.eye(3) + (1 - saturation) * _LUMA
     middle = images[:, ::8, ::8].mean()
     matrix = np.empty((3, 4))
     matrix[:, :3] = brightness * contrast * mix
     matrix[:, 3] = brightness * (1 - contrast) * middle
+    return matrix
+
+
+def recolour(images: Images, matrix: NDArray[np.float64]) -> Images:
+    """Every colour (r, g, b, 1) times a matrix (3, 4), cut off at 0 and 255."""
     flat = np.ascontiguousarray(images).reshape(-1, images.shape[2], 3)
     return np.asarray(cv2.transform(flat, matrix), np.uint8).reshape(images.shape)
+
+
+def _moved(
+    points: Points | None, scale: tuple[float, float], shift: tuple[float, float]
+) -> Points | None:
+    """Points (..., 2) scaled and then shifted, where there are any."""
+    if points is None:
+        return None
+    return np.asarray(points * np.array(scale) + np.array(shift), np.float32)
 
 
 def _touched(start: int, side: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

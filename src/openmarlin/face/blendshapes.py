@@ -1,4 +1,4 @@
-"""The 52 expression coefficients of a mesh.
+"""The 52 expression coefficients of meshes.
 
 Input points and names: mediapipe/tasks/cc/vision/face_landmarker/face_blendshapes_graph.cc
 (Apache-2.0).
@@ -39,6 +39,8 @@ BLENDSHAPE_NAMES = (
 """Names of the 52 coefficients; left and right are the person's."""
 
 
-def blendshapes(points: NDArray[np.float32], nets: FaceNets) -> NDArray[np.float32]:
-    """Mesh points (478, 3) in pixels -> coefficients (52,) float32 in [0, 1]."""
-    return nets.blendshapes(points[None, _INPUTS, :2])[0]
+def blendshapes(meshes: NDArray[np.float32], nets: FaceNets) -> NDArray[np.float32]:
+    """Mesh points (N, 478, 2+) in pixels -> coefficients (N, 52) float32 in [0, 1]."""
+    if not len(meshes):
+        return np.zeros((0, len(BLENDSHAPE_NAMES)), np.float32)
+    return nets.blendshapes(meshes[:, _INPUTS, :2])[0].reshape(len(meshes), -1)

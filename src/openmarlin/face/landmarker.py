@@ -36,6 +36,8 @@ _SAME_FACE = 0.5
 """Meshes are one face when their boxes share more of the smaller one: a mouth that was taken for a
 face lies within the face."""
 
+_STILL = 0.15  # sides, or radians, that a face may move and yet be taken to lie in between
+
 _BATCH = 16
 
 
@@ -78,13 +80,20 @@ class Landmarker:
         blendshapes: also compute the 52 expression coefficients, about 1 ms a face.
         precise: meshes in float32; bfloat16 takes two thirds of the time and is 0.3 px off (rms, of
             256), which is nothing to a smoothed crop.
+        detect_every: of consecutive frames the detector is shown every so-many-th; between two in
+            which a face keeps still, the mesh net is given the square in between.
     """
 
     def __init__(
-        self, threads: int = 1, *, blendshapes: bool = False, precise: bool = True
+        self,
+        threads: int = 1,
+        *,
+        blendshapes: bool = False,
+        precise: bool = True,
+        detect_every: int = 1,
     ) -> None:
         self.nets = FaceNets(threads, precise=precise)
-        self._blendshapes = blendshapes
+        self._blendshapes, self._every = blendshapes, detect_every
 
     def search(self, image: Image) -> list[Face]:
         """All faces of a frame (uint8 RGB (H, W, 3)), those the detector is surest of first.
@@ -113,20 +122,46 @@ class Landmarker:
             For every frame and box the face, or None where it is lost. Two boxes never get the
             same face: it goes to the box it overlaps most.
         """
-        requests = [
-            (i, j, np.asarray(box, np.float32))
+        requests = {
+            (i, j): np.asarray(box, np.float32)
             for i, row in enumerate(boxes)
             for j, box in enumerate(row)
             if box is not None
-        ]
-        squares = self._recentre(
-            [images[i] for i, _, _ in requests], [box for _, _, box in requests]
+        }
+        squares = self._squares(images, requests)
+        places = list(requests)
+        faces = self._meshes(
+            [images[i] for i, _ in places], [squares[p] for p in places], MIN_FOLLOWED
         )
-        faces = self._meshes([images[i] for i, _, _ in requests], squares, MIN_FOLLOWED)
         result: list[list[Face | None]] = [[None] * len(row) for row in boxes]
-        for (i, j, _), face in zip(requests, faces, strict=True):
+        for (i, j), face in zip(places, faces, strict=True):
             result[i][j] = face
         return [_one_owner(row, row_boxes) for row, row_boxes in zip(result, boxes, strict=True)]
+
+    def _squares(
+        self, images: Sequence[Image], requests: dict[tuple[int, int], Box]
+    ) -> dict[tuple[int, int], _Square | None]:
+        """The square of each face (frame, number), from the detector or from those around it."""
+        last, every = len(images) - 1, self._every
+        squares: dict[tuple[int, int], _Square | None] = {}
+
+        def detect_in(places: list[tuple[int, int]]) -> None:
+            boxes = [requests[place] for place in places]
+            found = self._recentre([images[i] for i, _ in places], boxes)
+            squares.update(zip(places, found, strict=True))
+
+        detect_in([place for place in requests if place[0] % every == 0 or place[0] == last])
+        moving = []
+        for i, j in [place for place in requests if place not in squares]:
+            start = i - i % every
+            stop = min(start + every, last)
+            first, second = squares.get((start, j)), squares.get((stop, j))
+            if first is None or second is None or not _alike(first, second):
+                moving.append((i, j))
+            else:
+                squares[i, j] = _square_between(first, second, (i - start) / (stop - start))
+        detect_in(moving)
+        return squares
 
     def _recentre(self, images: list[Image], boxes: list[Box]) -> list[_Square | None]:
         """Where the detector sees the face of each box now."""
@@ -161,7 +196,7 @@ class Landmarker:
 
     def _face(self, mesh: NDArray[np.float32], score: float, square: _Square) -> Face:
         points = _to_source(mesh, square)
-        values = blendshapes(points, self.nets) if self._blendshapes else None
+        values = blendshapes(points[None], self.nets)[0] if self._blendshapes else None
         return Face(points, score, values)
 
 
@@ -185,6 +220,22 @@ def _square(detections: Detections, index: int) -> _Square:
     cx = (x1 + x2) / 2 + math.sin(angle) * _ROI_LIFT * side
     cy = (y1 + y2) / 2 - math.cos(angle) * _ROI_LIFT * side
     return _Square(cx, cy, _ROI_SCALE * side, angle, float(detections.scores[index]))
+
+
+def _alike(first: _Square, second: _Square) -> bool:
+    """Whether a face kept so still between two frames that it lies in between in those between."""
+    side = min(first.side, second.side)
+    moved = math.hypot(first.cx - second.cx, first.cy - second.cy)
+    turned = abs(math.remainder(first.angle - second.angle, 2 * math.pi))
+    return (
+        moved < _STILL * side and abs(first.side - second.side) < _STILL * side and turned < _STILL
+    )
+
+
+def _square_between(first: _Square, second: _Square, part: float) -> _Square:
+    turn = math.remainder(second.angle - first.angle, 2 * math.pi)
+    cx, cy, side = (a + part * (b - a) for a, b in zip(first[:3], second[:3], strict=True))
+    return _Square(cx, cy, side, first.angle + part * turn, min(first.score, second.score))
 
 
 def _window(box: Box) -> tuple[float, float, float]:

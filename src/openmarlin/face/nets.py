@@ -115,7 +115,7 @@ class FaceNets:
 
     @property
     def blendshapes(self) -> Net:
-        """Points float32 (1, 146, 2) in pixels -> 52 coefficients. One face a call."""
+        """Points float32 (B, 146, 2) in pixels -> coefficients (B * 52,)."""
         return self._get("blendshapes", lambda: _task("face_blendshapes.tflite"), "f32")
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.face.crop import marlin_square
-from openmarlin.face.landmarker import MIN_SCORE, Face
+from openmarlin.face.landmarker import MIN_SCORE, Box, Face
 from openmarlin.face.smooth import Floats, smooth
 
 CONFIRMED = 3
@@ -95,11 +95,13 @@ class Sample:
         time_s: on the clock of the ticks.
         face: None where it was not seen.
         square: cx, cy, log side, angle: measured, or interpolated once the face is seen again.
+        box: x1, y1, x2, y2 of the mesh, likewise.
     """
 
     time_s: float
-    face: Face | None
-    square: Floats | None
+    face: Face | None = None
+    square: Floats | None = None
+    box: Box | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -134,6 +136,11 @@ class Track:
         return self.samples[self.last]
 
     @property
+    def in_sight(self) -> bool:
+        """Whether the face is seen in the newest frame."""
+        return next(reversed(self.samples)) == self.last
+
+    @property
     def last_points(self) -> NDArray[np.float32]:
         """The mesh (478, 3) when the face was last seen."""
         face = self.last_sample.face
@@ -142,10 +149,11 @@ class Track:
 
     def see(self, number: int, time_s: float, face: Face, upright: bool) -> None:
         """Add a sighting, and interpolate the squares since the one before."""
-        square = measure(face.points, upright)
+        square, box = measure(face.points, upright), face.box
         if self.seen:
             before = self.last_sample
             assert before.square is not None
+            assert before.box is not None
             # An angle has no beginning: take the turn next to the last one, or a head that rolls
             # past 180 degrees would spin back between two frames.
             turns = round((before.square[3] - square[3]) / (2 * math.pi))
@@ -154,16 +162,17 @@ class Track:
             for n in range(self.last + 1, number):
                 part = (self.samples[n].time_s - before.time_s) / elapsed
                 self.samples[n].square = before.square + part * (square - before.square)
+                self.samples[n].box = before.box + np.float32(part) * (box - before.box)
             moved = (face.points - self.last_points)[:, :2].mean(axis=0)
             self.velocity = (moved / elapsed).astype(np.float32)
-        self.samples[number] = Sample(time_s, face, square)
+        self.samples[number] = Sample(time_s, face, square, box)
         self.seen, self.last = self.seen + 1, number
         self.best_score = max(self.best_score, face.score)
         self._confirm(CONFIRMED)
 
     def miss(self, number: int, time_s: float) -> None:
         """Add a frame in which the face was not seen."""
-        self.samples[number] = Sample(time_s, None, None)
+        self.samples[number] = Sample(time_s)
 
     def close(self, shot_frames: int) -> None:
         """End the track with its last sighting.
@@ -286,8 +295,7 @@ class Tracker:
     def end_unseen(self) -> None:
         """End the tracks whose face is out of sight, without waiting for it to come back."""
         for track in self.live:
-            # The newest sample is not the last sighting: the face is missing now.
-            if track.samples and max(track.samples) != track.last:
+            if not track.in_sight:
                 track.close(self._shot_frames)
         self.live = [track for track in self.live if not track.closed]
 

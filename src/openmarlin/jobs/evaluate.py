@@ -22,14 +22,16 @@ from openmarlin.report.evaluation import (
     write_evaluation,
 )
 from openmarlin.report.metric_words import headline
+from openmarlin.report.robustness import ROBUSTNESS_FILE, robustness_section, write_robustness
 from openmarlin.settings import documented, nearest, read_settings
-from openmarlin.tasks.evaluation import Evaluation, evaluate_predictions
+from openmarlin.tasks.evaluation import Evaluation, evaluate_predictions, labelled
 from openmarlin.tasks.labels import Target
 from openmarlin.tasks.mistakes import worst_mistakes
-from openmarlin.tasks.predictions import PREDICTIONS_FILE
+from openmarlin.tasks.predictions import PREDICTIONS_FILE, Predictions
+from openmarlin.tasks.robustness import Condition, Robustness, conditions_of, measure_robustness
 from openmarlin.tasks.scorecard import METRICS_CSV, METRICS_JSON
 from openmarlin.tasks.settings import EvaluateSettings
-from openmarlin.tasks.sources import Source, check_same, open_source
+from openmarlin.tasks.sources import ModelSource, Source, open_source
 from openmarlin.tasks.splits import fingerprint, part_of
 from openmarlin.tasks.subgroups import check_subgroups
 
@@ -37,7 +39,17 @@ AGAINST = "against"
 """Subfolder with what the other model made of the videos."""
 
 _ALL = "all"
-_FILES = (REPORT_FILE, METRICS_JSON, METRICS_CSV, PREDICTIONS_FILE, PARTS, AGAINST)
+_CORRUPTED = "corrupted"  # subfolder with the same of the corrupted videos
+_FILES = (
+    REPORT_FILE,
+    METRICS_JSON,
+    METRICS_CSV,
+    PREDICTIONS_FILE,
+    ROBUSTNESS_FILE,
+    PARTS,
+    AGAINST,
+    _CORRUPTED,
+)
 
 
 @dataclass(frozen=True)
@@ -82,13 +94,16 @@ def evaluate(
     """
     s = read_settings(EvaluateSettings, config, settings)
     table = [replace(row, split=part_of(row)) for row in read_manifest(existing(labels)).rows]
+    conditions = conditions_of(s.robustness)
     source = open_source(model, s.label, table, s)
+    if conditions and not isinstance(source, ModelSource):
+        raise InputError(
+            f"{model}: {option('robustness')} needs a model, not a table of predictions"
+        )
     rows, caveat = _rows_of_part(table, s.split, labels)
     check_labels(source.target, rows, labels, model)
     check_subgroups(s.subgroups, rows)
-    other = open_source(s.against, s.label, table, s) if s.against is not None else None
-    if other is not None:
-        check_same(source, other)
+    other = open_source(s.against, s.label, table, s, source) if s.against is not None else None
     with _output(s, source, other, rows) as folder:
         folder.begin()
         answered = source.answer(rows, folder.path, folder.failures, progress)
@@ -114,8 +129,26 @@ def evaluate(
             mistake.place: source.pictures(judged.rows[mistake.place], folder.path)
             for mistake in worst_mistakes(judged, MAX_MISTAKES)
         }
-        write_evaluation(folder.path, evaluation, _about(s, source, other, labels), pictures)
+        about = _about(s, source, other, labels)
+        if conditions:
+            results = _robustness(source, judged, conditions, folder.path, s, progress)
+            write_robustness(folder.path / ROBUSTNESS_FILE, evaluation.main, results)
+            about = replace(about, sections=[robustness_section(evaluation, results)])
+        write_evaluation(folder.path, evaluation, about, pictures)
         return Judgement(evaluation, folder.failures.as_dict(), folder.path)
+
+
+def _robustness(
+    source: Source,
+    judged: Predictions,
+    conditions: Sequence[Condition],
+    path: Path,
+    s: EvaluateSettings,
+    progress: bool,
+) -> list[Robustness]:
+    assert isinstance(source, ModelSource)
+    corrupted = path / _CORRUPTED
+    return measure_robustness(source.model, judged, conditions, corrupted, s, progress=progress)
 
 
 def _rows_of_part(
@@ -143,7 +176,7 @@ def _rows_of_part(
 def check_labels(
     target: Target, rows: Sequence[Row], labels: str | Path, model: str | Path
 ) -> None:
-    """The table has what is predicted, with values that the target has.
+    """The table has what is predicted, with values that the target has, in some row.
 
     Raises:
         InputError: it has not.
@@ -155,7 +188,7 @@ def check_labels(
                 f"{labels}: there is no column '{column}', which {model} predicts"
                 f"{nearest(column, names)}"
             )
-    target.encode(rows)
+    labelled(target.encode(rows), target)
 
 
 def _output(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from openmarlin.console import console
+from openmarlin.console import console, say_troubles
 from openmarlin.data.clips import Sampling
 from openmarlin.data.extraction import Extracted, Extractor
 from openmarlin.data.features import META_FILE, TABLE_FILE, Features, check_columns, row_titles
@@ -222,15 +222,8 @@ def _meta(
 
 def announce(result: Extraction) -> None:
     """Say in a few lines what was done and where to look."""
-    counts, model = result.meta["counts"], result.meta["model"]
-    if model["licence"]:
-        console.print(f"Weights: {model['name']}, {model['licence']}.")
-    if model["caution"]:
-        console.print(f"[yellow]{escape(model['caution'])}[/]", soft_wrap=True)
-    for video, notes in result.meta["notes"].items():
-        console.print(f"[yellow]note[/] {escape(f'{video}: ' + '; '.join(notes))}", soft_wrap=True)
-    for video, reason in result.failures.items():
-        console.print(f"[red]failed[/] {escape(f'{video}: {reason}')}", soft_wrap=True)
+    counts = result.meta["counts"]
+    say_troubles(result.meta["model"], result.meta["notes"], result.failures)
     console.print(
         f"{counts['videos_done']} of {counts['videos']} videos, {counts['faces']} faces, "
         f"{counts['windows']} windows ({counts['windows_without_face']} without a face), "

@@ -48,9 +48,17 @@ from openmarlin.tasks.probe_features import (
 from openmarlin.tasks.scorecard import METRICS_CSV, METRICS_JSON
 from openmarlin.tasks.settings import ProbeSettings
 from openmarlin.tasks.sources import with_levels
-from openmarlin.tasks.splits import TEST, TRAIN, find_leaks, fingerprint, make_split, write_split
+from openmarlin.tasks.splits import (
+    SPLITS_FILE,
+    TEST,
+    TRAIN,
+    find_leaks,
+    fingerprint,
+    make_split,
+    write_split,
+)
 
-MODEL, FEATURES, SPLITS_FILE = "model", "features", "splits.csv"
+MODEL, FEATURES = "model", "features"
 _FILES = (MODEL, FEATURES, SPLITS_FILE, PREDICTIONS_FILE, SHARES_FILE, METRICS_JSON, METRICS_CSV)
 
 

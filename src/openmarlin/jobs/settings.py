@@ -13,7 +13,8 @@ from openmarlin.video.windows import Tail
 Backend = Literal["auto", "torch", "openvino"]
 
 FACES, WINDOWS, ENCODER, OUTPUT = "Faces", "Windows", "Encoder", "Output"
-CROPS, TRACKS, MASKING = "Crops", "Tracks", "Masking"
+CROPS, TRACKS, MASKING, FRAMES = "Crops", "Tracks", "Masking", "Frames"
+DATA_SET = "Data set"
 
 
 class ExtractSettings(Settings):
@@ -81,6 +82,9 @@ class PrepareSettings(Settings):
     max_frames: int = setting(300, "Cut longer tracks into pieces.", group=TRACKS, ge=1)
     min_face_px: float = setting(64, "Leave smaller faces out.", group=TRACKS, ge=0)
     sound: bool = setting(False, "Keep the sound of each track, 16 kHz mono.", group=TRACKS)
+    points: bool = setting(
+        False, "Keep the 478 mesh points of each frame, as self-blended clips need.", group=TRACKS
+    )
     limit_seconds: float | None = setting(
         None, "Read at most this much of each video.", group=TRACKS, gt=0
     )
@@ -137,3 +141,72 @@ class MasksSettings(Settings):
         group=MASKING,
     )
     seed: int = setting(0, "Of the random choice of tokens.", group=MASKING, ge=0)
+
+
+class ManifestSettings(Settings):
+    """What is taken of a published data set. Each has some of these settings; see docs/datasets.md.
+
+    Equal settings and folders give equal tables.
+    """
+
+    out: UserPath = setting(..., "The table, a .csv.", group=OUTPUT, saved=False)
+    split: str | None = setting(
+        None,
+        "CelebV-HQ: paper-like (by clip), leak-free (by YouTube video; without it), given (the "
+        "lists in its folder) or none.",
+        group=DATA_SET,
+    )
+    labels: tuple[str, ...] = setting(
+        (), "CelebV-HQ: appearance, action (both without it) or emotion.", group=DATA_SET
+    )
+    fold: int | None = setting(
+        None,
+        "DFEW, MAFW, CREMA-D, RAVDESS: which is tested on; 1 without it.",
+        group=DATA_SET,
+        ge=1,
+    )
+    compression: str | None = setting(
+        None,
+        "FaceForensics++, DFD: c0, c23 (without it), c40, or c23_c40 (compressed twice).",
+        group=DATA_SET,
+    )
+    methods: tuple[str, ...] = setting(
+        (),
+        "FaceForensics++: the four of the paper without it; FaceShifter is one more.",
+        group=DATA_SET,
+    )
+    overwrite: bool = setting(False, "Replace an earlier table.", group=OUTPUT, saved=False)
+
+
+class FacesSettings(Settings):
+    """How faces are measured. Two runs with equal settings give equal tables."""
+
+    out: UserPath | None = setting(
+        None,
+        "A folder (which can be resumed), or one .parquet or .csv file.",
+        group=OUTPUT,
+        saved=False,
+    )
+    points: bool = setting(False, "Also write the 478 mesh points (not in a CSV).", group=OUTPUT)
+    overlay: bool = setting(
+        False, "Also write each video with its faces drawn on it (needs a folder).", group=OUTPUT
+    )
+
+    faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = setting(
+        "all", "In each frame the largest face, all, or the N largest.", group=FACES
+    )
+    rate: int = setting(1, "A row for every RATE-th frame.", group=FRAMES, ge=1)
+    limit_seconds: float | None = setting(
+        None, "Read at most this much of each video.", group=FRAMES, gt=0
+    )
+
+    workers: int | None = setting(
+        None, "Processes; one a core without it.", group=OUTPUT, free=True, ge=1
+    )
+    resume: bool = setting(
+        False,
+        "Go on with an interrupted run in OUT, or add videos to a finished one.",
+        group=OUTPUT,
+        saved=False,
+    )
+    overwrite: bool = setting(False, "Replace an earlier run in OUT.", group=OUTPUT, saved=False)

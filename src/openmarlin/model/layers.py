@@ -114,6 +114,13 @@ class TokenEmbedding(nn.Module):
         return functional.linear(values, self.projection.weight.flatten(1), self.projection.bias)
 
 
+class FusedLinear(nn.Linear):
+    """A matrix without a bias of its own, which is applied with one in the same product."""
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return functional.linear(x, self.weight, bias)
+
+
 class Attention(nn.Module):
     """Self-attention with a fused qkv matrix and a learnt bias for q and v only."""
 
@@ -122,13 +129,13 @@ class Attention(nn.Module):
         self.heads = heads
         self.q_bias = nn.Parameter(torch.zeros(width))
         self.v_bias = nn.Parameter(torch.zeros(width))
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qkv = FusedLinear(width, 3 * width, bias=False)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         B, N, D = x.shape
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = functional.linear(x, self.qkv.weight, bias)
+        qkv = self.qkv(x, bias)
         q, k, v = qkv.reshape(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         x = attention(q, k, v)
         return self.proj(x.transpose(1, 2).reshape(B, N, D))  # type: ignore[no-any-return]

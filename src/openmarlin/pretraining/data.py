@@ -44,6 +44,7 @@ def pretraining_data(store: Store, config: ModelConfig, settings: PretrainSettin
             seed=None,
         ),
         stream=stream,
+        val_clips=settings.val_clips,
         notes=[
             f"{len(clips)} tracks to train on{an_epoch}, {validation}",
             *(f"left out: {problem}" for problem in store.problems),

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from openmarlin.errors import InputError
 from openmarlin.model.config import PRESETS, ModelConfig
 from openmarlin.settings import Precision, UserPath, nearest, setting
-from openmarlin.training.settings import RunSettings
+from openmarlin.training.settings import CADENCE, RunSettings
 
 MODEL, SAMPLES, OBJECTIVE = "Data and model", "Clips and masks", "Objective"
 
@@ -109,6 +109,14 @@ class PretrainSettings(RunSettings):
         False,
         "Predict tokens less their mean, by their deviation, a channel (VideoMAE).",
         group=OBJECTIVE,
+    )
+
+    val_share: float = setting(
+        0.05, "Share of the groups of faces that is held out.", group=CADENCE, ge=0, lt=1
+    )
+    val_clips: int = setting(64, "Held-out clips to validate with.", group=CADENCE, ge=1)
+    pictures: int = setting(
+        4, "Held-out clips that are drawn at every validation.", group=CADENCE, free=True, ge=0
     )
 
     def architecture(self) -> ModelConfig:

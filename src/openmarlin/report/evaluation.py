@@ -122,9 +122,13 @@ def _facts(e: Evaluation, about: EvaluationAbout) -> list[tuple[str, str, str]]:
         ("Rows judged", f"{counts.labelled:,}", f"of {counts.rows:,}"),
         ("Groups", f"{counts.groups:,}", ""),
     ]
-    unseen = counts.no_face + counts.unreadable + counts.no_answer
-    if unseen:
-        rows.append(("Without a face", f"{unseen:,}", "they count"))
+    for name, n in (
+        ("Without a face", counts.no_face),
+        ("Unreadable", counts.unreadable),
+        ("Without a prediction", counts.no_answer),
+    ):
+        if n:
+            rows.append((name, f"{n:,}", "they count"))
     return [*rows, *((name, value, "") for name, value in about.facts)]
 
 

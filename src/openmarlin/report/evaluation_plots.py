@@ -134,10 +134,14 @@ def _operating_point(evaluation: Evaluation) -> list[tuple[float, float]]:
 
 
 def _left_out(evaluation: Evaluation) -> str:
-    n, shown = len(evaluation.target.classes), len(_chosen(evaluation))
-    if evaluation.target.kind == "binary" or shown == n:
+    """What to say of classes without a curve."""
+    drawn = len(_chosen(evaluation))
+    if evaluation.target.kind == "binary" or drawn < MAX_CURVES - 1:
         return ""
-    return f" Drawn: {shown} of {n}, those with the lowest and the highest AUC."
+    n = len(evaluation.target.classes)
+    return (
+        f" Drawn: {drawn} of {n}, those with the lowest and the highest AUC." if drawn < n else ""
+    )
 
 
 def _precision(rankings: dict[str, Counts]) -> Iterator[Figure]:

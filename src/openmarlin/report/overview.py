@@ -91,9 +91,13 @@ class Overview:
 
 
 def survey(
-    table: pa.Table, thumbs: Sequence[WindowThumb], failures: Sequence[tuple[str, str]]
+    table: pa.Table,
+    thumbs: Sequence[WindowThumb],
+    failures: Sequence[tuple[str, str]],
+    *,
+    shots: bool = True,
 ) -> Overview:
-    """Everything a report says about the table, ready for the page."""
+    """Everything a report says about the table, ready for the page; perhaps without pictures."""
     columns: Columns = {
         name: table.column(name).to_numpy()
         for name in table.column_names
@@ -109,7 +113,7 @@ def survey(
     for thumb in sorted(thumbs, key=lambda thumb: thumb.window):
         crops.setdefault((thumb.video, thumb.face), []).append(thumb)
     shown = _choose(videos, {video for video, _ in crops})
-    _add_details(shown, columns, crops)
+    _add_details(shown, columns, crops if shots else {})
     failed = {video_of(name) for name, _ in failures}
     partial = failed & {video.path for video in videos}
     real = int(columns["n_real"][columns["face"] >= 0].sum())
@@ -193,13 +197,13 @@ def _add_details(
     n_strips = sum(len(thumbs) for thumbs in chosen.values())
     room = max(1, min(MAX_CROPS_A_STRIP, MAX_CROPS // max(n_strips, 1)))
     for video in shown:
-        spans = _spans(video.rows, columns)
+        spans = spans_of(video.rows, columns)
         ends = [span.padded_end_s for span in spans]
         axis = video.axis = make_axis(min(span.start_s for span in spans), max(ends))
         empty = video.rows[columns["face"][video.rows] < 0]
-        video.empty = lay_out(_spans(empty, columns), axis)
+        video.empty = lay_out(spans_of(empty, columns), axis)
         for face in video.faces[:MAX_FACES]:
-            face.timeline = lay_out(_spans(face.rows, columns), axis)
+            face.timeline = lay_out(spans_of(face.rows, columns), axis)
             face.score = _mean(columns["face_score"][face.rows])
             face.box = (
                 _mean(columns["x2"][face.rows] - columns["x1"][face.rows]),
@@ -210,7 +214,8 @@ def _add_details(
             face.shots = _shots(face, chosen[face.number], columns, room)
 
 
-def _spans(rows: Rows, columns: Columns) -> list[Span]:
+def spans_of(rows: Rows, columns: Columns) -> list[Span]:
+    """Rows of a features table, given by its columns, as windows in time."""
     names = ("window", "start_s", "end_s", "n_frames", "n_real", "n_interpolated", "ok")
     return [
         Span(*values) for values in zip(*(columns[n][rows].tolist() for n in names), strict=True)

@@ -36,6 +36,7 @@ _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
 _VECTOR_POINTS = 1500  # beyond it points are drawn as one image
 _CURVE_POINTS = 500
 _FEW_POINTS = 40  # are marked one by one
+_LEAST_SPAN = 10.0  # of an axis of degrees: noise shall look like noise
 _FEW_PLACES = 8
 _LEVEL_NAMES = 5  # below a matrix; more are turned
 _DASHES = ("-", "--", ":", "-.")
@@ -256,7 +257,8 @@ def square_svg(
         dots: mark the points of a curve, while they are few.
         marks: points of note.
     """
-    figure, axes = _figure(4.4, 4.1 + 0.17 * len(curves) * (len(curves) > 1))
+    rows_of_names = 0 if len(curves) == 1 else -(-len(curves) // _legend_columns(len(curves)))
+    figure, axes = _figure(4.4, 4.1 + 0.17 * rows_of_names)
     if diagonal:
         axes.plot((0, 1), (0, 1), color=_INK, alpha=0.4, linewidth=0.8, linestyle="--")
     for number, (label, curve) in enumerate(curves.items()):
@@ -288,26 +290,61 @@ def _draw_grid(axes: Axes) -> None:
 def _draw_legend(axes: Axes, count: int) -> None:
     if count > 1:
         above: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-        legend = axes.legend(
-            frameon=False,
-            fontsize=8,
-            labelcolor=_INK,
-            handlelength=2.2,
-            ncols=1 + (count > 4),
-            **above,
-        )
+        look: Any = {"fontsize": 8, "labelcolor": _INK, "handlelength": 2.2, "frameon": False}
+        legend = axes.legend(ncols=_legend_columns(count), **look, **above)
         for text in legend.get_texts():
             text.set_parse_math(False)
 
 
+def _legend_columns(count: int) -> int:
+    return 1 if count < 5 else 2
+
+
+def time_svg(
+    times_s: Values, panels: Mapping[str, Mapping[str, Values]], name: str, *, share: str = ""
+) -> str:
+    """Panels below each other over one axis of time; where nothing was measured, lines break.
+
+    Args:
+        times_s: (n,) ascending, one at least.
+        panels: title of the value axis -> label -> values (n,), NaN for what is missing.
+        name: keeps the ids of several pictures on one page apart.
+        share: the panel whose values lie between 0 and 1.
+    """
+    figure = Figure(figsize=(8.4, 1.75 * len(panels)), layout="constrained")
+    figure.patch.set_alpha(0)
+    every: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, curves) in zip(every, panels.items(), strict=True):
+        _dress(axes)
+        for number, (label, values) in enumerate(curves.items()):
+            x, y = _thinned(times_s, values)
+            colour, dash = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
+            style: Any = {"color": colour, "linestyle": dash, "markersize": 3}
+            marker = "." if len(x) <= _FEW_POINTS else ""
+            axes.plot(x, y, linewidth=1.2, marker=marker, label=label, **style)
+        axes.set_ylabel(title)
+        low, high = axes.get_ylim()
+        middle, half = (low + high) / 2, max((high - low) / 2, _LEAST_SPAN / 2)
+        axes.set_ylim((0, max(0.25, high)) if title == share else (middle - half, middle + half))
+        axes.set_xlim(times_s[0], max(times_s[-1], times_s[0] + 1e-3))
+        _draw_grid(axes)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        beside: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "borderaxespad": 0.4}
+        axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.8, **beside)
+    every[-1].set_xlabel("time (s)")
+    return _svg(figure, name)
+
+
 def _thinned(x: Values, y: Values) -> Curve:
-    """At most `_CURVE_POINTS` points, means of as many neighbours each."""
+    """At most `_CURVE_POINTS` points, means of as many neighbours each; NaN where all are."""
     size = -(-len(x) // _CURVE_POINTS)
     if size <= 1:
         return x, y
-    starts = np.arange(0, len(x), size)
+    starts, finite = np.arange(0, len(x), size), np.isfinite(y)
     counts = np.diff(np.append(starts, len(x)))
-    return np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
+    sums, known = np.add.reduceat(np.where(finite, y, 0), starts), np.add.reduceat(finite, starts)
+    means = np.divide(sums, known, out=np.full(len(starts), np.nan), where=known > 0)
+    return np.add.reduceat(x, starts) / counts, means
 
 
 def _cosine(value: float) -> str:
@@ -321,13 +358,18 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
+    _dress(axes)
+    return figure, axes
+
+
+def _dress(axes: Axes) -> None:
+    """Everything in the ink, on no ground of its own."""
     axes.patch.set_alpha(0)
     axes.tick_params(colors=_INK, labelsize=8, width=0.6, length=3)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set(color=_INK, size=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[:].set(color=_INK, alpha=0.35, linewidth=0.6)
-    return figure, axes
 
 
 def _svg(figure: Figure, name: str) -> str:

@@ -52,7 +52,7 @@ def tried_section(fitted: Fitted, target: Target) -> Section:
         y=metric,
         x_logarithmic=name != "epoch",
     )
-    return Section("Tried on validation", _figure(svg, f"{metric} over {_AXES[name]}"), note)
+    return Section("Tried on validation", figure(svg, f"{metric} over {_AXES[name]}"), note)
 
 
 def _trial_curves(trials: Sequence[Trial], name: str) -> dict[str, Curve]:
@@ -103,7 +103,7 @@ def shares_section(draws: Sequence[Draw], target: Target) -> Section:
             x_logarithmic=True,
             spreads={title: np.nan_to_num(spread)},
         )
-        body += _figure(svg, f"{title} over the number of training videos")
+        body += figure(svg, f"{title} over the number of training videos")
     rows = [
         [
             percent(row["share"]),
@@ -178,7 +178,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
     ).format(cells, lines)
 
 
-def _figure(svg: str, label: str) -> Markup:
+def figure(svg: str, label: str) -> Markup:
+    """A plot for a page."""
     return Markup('<div class="plot" role="img" aria-label="{}">{}</div>').format(
         label, Markup(svg)
     )

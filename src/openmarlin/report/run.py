@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from markupsafe import Markup
@@ -64,6 +64,7 @@ class About:
         plots: those of its losses; a metric that none of them names gets a plot of its own.
         pictures: a sentence on what the pictures show.
         footer: a sentence on what to do with the model.
+        publish: which checkpoint became the model of the run, see `Task.publish`.
     """
 
     verb: str
@@ -72,6 +73,7 @@ class About:
     plots: Sequence[Plot] = field(default_factory=tuple)
     pictures: str = ""
     footer: str = ""
+    publish: Literal["last", "best"] = "last"
 
 
 _MACHINE = (
@@ -87,8 +89,13 @@ _MACHINE = (
 _NOT_DRAWN = {"step", "epoch", "memory_gb"}
 
 
-def write_run_report(run: Path, about: About) -> Path:
-    """Write `report.html` into a run folder, with no reference to anything outside it.
+def write_run_report(run: Path, about: About, file: str = REPORT_FILE) -> Path:
+    """Write a page into a run folder, with no reference to anything outside it.
+
+    Args:
+        run: the folder.
+        about: what it says beside the numbers.
+        file: name of the page.
 
     Raises:
         InputError: the folder is no run, or the file cannot be written.
@@ -102,11 +109,16 @@ def write_run_report(run: Path, about: About) -> Path:
         **_summary(run, rows, checkpoints.newest(), about.monitor),
         "non_finite": _read_json(run / NON_FINITE_FILE),
         "plots": _plots(rows, about.plots),
-        "checkpoints": _checkpoints(run, checkpoints, about.monitor.metric),
+        "checkpoints": _checkpoints(run, checkpoints, about),
         "settings": [*_grouped(recipe, about.settings), *_environment(run)],
         "clips": _pictures(run / PICTURES),
     }
-    return write_page(run / REPORT_FILE, "run.html", content)
+    return write_page(run / file, "run.html", content)
+
+
+def curves_of(run: Path, plot: Plot, name: str) -> str:
+    """The curves of a run folder as SVG, for another page; `name` keeps its ids apart."""
+    return _draw(read_metrics(run / METRICS_FILE), plot, name)
 
 
 def _summary(run: Path, rows: Rows, newest: Checkpoint | None, monitor: Monitor) -> dict[str, Any]:
@@ -122,7 +134,7 @@ def _summary(run: Path, rows: Rows, newest: Checkpoint | None, monitor: Monitor)
     if validated:
         last = validated[-1]
         best = (min if monitor.mode == "min" else max)(validated, key=lambda pair: pair[1])
-        facts.append((_title(monitor.metric), f"{last[1]:.5f}", f"after step {last[0]:,}"))
+        facts.append((metric_title(monitor.metric), f"{last[1]:.5f}", f"after step {last[0]:,}"))
         if best[0] != last[0]:
             facts.append(("Best", f"{best[1]:.5f}", f"after step {best[0]:,}"))
     trained = _finite(rows, "loss")
@@ -139,7 +151,7 @@ def _summary(run: Path, rows: Rows, newest: Checkpoint | None, monitor: Monitor)
     return {"headline": run.resolve().name, "verdict": f"{state}.", "facts": facts}
 
 
-def _title(name: str) -> str:
+def metric_title(name: str) -> str:
     """A metric as people read it: val_rec -> Validation rec."""
     text = f"validation {name[4:]}" if name.startswith("val_") else name
     return text.replace("_", " ").capitalize()
@@ -153,20 +165,21 @@ def _plots(rows: Rows, plots: Sequence[Plot]) -> list[dict[str, Any]]:
         if name not in named:
             label = "validation" if name.startswith("val_") else "training"
             others.setdefault(name.removeprefix("val_"), {})[name] = label
-    more = [Plot(_title(name), curves) for name, curves in others.items()]
+    more = [Plot(metric_title(name), curves) for name, curves in others.items()]
     drawn: list[dict[str, Any]] = []
     for plot in (*plots, *more, *_MACHINE):
-        curves = {label: _curve(rows, n) for n, label in plot.curves.items() if _finite(rows, n)}
-        if curves:
-            positive = all((values > 0).all() for _, values in curves.values())
-            svg = curves_svg(
-                curves,
-                f"plot-{len(drawn)}",  # titles are no ids: metrics may be called anything
-                logarithmic=plot.logarithmic and positive,
-                share=plot.share,
-            )
+        if any(_finite(rows, name) for name in plot.curves):
+            # Titles are no ids: metrics may be called anything.
+            svg = _draw(rows, plot, f"plot-{len(drawn)}")
             drawn.append({"title": plot.title, "svg": Markup(svg), "note": plot.note})
     return drawn
+
+
+def _draw(rows: Rows, plot: Plot, name: str) -> str:
+    curves = {label: _curve(rows, n) for n, label in plot.curves.items() if _finite(rows, n)}
+    positive = all((values > 0).all() for _, values in curves.values())
+    logarithmic = plot.logarithmic and positive
+    return curves_svg(curves, name, logarithmic=logarithmic, share=plot.share)
 
 
 def _finite(rows: Rows, name: str) -> list[tuple[int, float]]:
@@ -180,8 +193,8 @@ def _curve(rows: Rows, name: str) -> Curve:
     return np.array(steps, np.float64), np.array(values, np.float64)
 
 
-def _checkpoints(run: Path, checkpoints: Checkpoints, metric: str) -> list[dict[str, Any]]:
-    best = checkpoints.best()
+def _checkpoints(run: Path, checkpoints: Checkpoints, about: About) -> list[dict[str, Any]]:
+    best, metric = checkpoints.best(), about.monitor.metric
     rows = [
         {
             "step": checkpoint.step,
@@ -192,7 +205,8 @@ def _checkpoints(run: Path, checkpoints: Checkpoints, metric: str) -> list[dict[
         for checkpoint in checkpoints.all()
     ]
     if rows and (run / MODEL).is_dir():
-        rows.append({**rows[-1], "best": False, "model": MODEL})
+        of_best = [row for row in rows if row["best"]] if about.publish == "best" else []
+        rows.append({**(of_best or rows)[-1], "best": False, "model": MODEL})
     return rows
 
 

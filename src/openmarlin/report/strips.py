@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from openmarlin.face.mesh import N_POINTS
 from openmarlin.report.page import data_address, jpeg
 
 _JPEG_QUALITY = 80
-_MESH_POINTS = 478
 _MARGIN = 0.05  # of the crop: a chin just below its edge is drawn on the edge
 _UNITS = 2  # path units a pixel: half-pixel steps, in whole numbers
 
@@ -74,7 +74,7 @@ def _mesh_paths(points: npt.NDArray[np.float32], width: int, height: int) -> tup
         shifted = np.clip(crop, 0, size) + np.array([i * width, 0])
         units = (shifted * _UNITS).round().astype(int)
         dots += [f"M{x} {y}h0" for x, y in np.unique(units[seen], axis=0)]
-        if len(crop) == _MESH_POINTS:
+        if len(crop) == N_POINTS:
             kept = [(closed, list(line)) for closed, line in _OUTLINES if seen[list(line)].all()]
             lines += [_path(units[line], closed) for closed, line in kept]
     return "".join(dots), "".join(lines)

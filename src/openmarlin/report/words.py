@@ -59,7 +59,13 @@ def trouble(overview: Overview) -> str:
 
 def facts(overview: Overview, meta: Mapping[str, Any], dim: int) -> list[tuple[str, str, str]]:
     """The figures under the headline: name, value, remark."""
-    rows = [("Feature vectors", f"{overview.n_used:,}", f"of {dim:,} values")]
+    vectors = ("Feature vectors", f"{overview.n_used:,}", f"of {dim:,} values")
+    return [vectors, *reading_facts(overview, meta)]
+
+
+def reading_facts(overview: Overview, meta: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """How videos were read and encoded: name, value, remark."""
+    rows = []
     model = meta.get("model")
     if isinstance(model, Mapping) and model.get("name"):
         rows.append(("Model", str(model["name"]), ""))
@@ -71,7 +77,7 @@ def facts(overview: Overview, meta: Mapping[str, Any], dim: int) -> list[tuple[s
         rows.append(("Videos without any face", f"{overview.n_faceless_videos:,}", ""))
     seconds, wall = (_number(meta, "throughput", name) for name in ("video_s", "wall_s"))
     if seconds is not None and wall is not None:
-        rows.append(("Video", _duration(seconds), f"in {_duration(wall)}"))
+        rows.append(("Video", duration(seconds), f"in {duration(wall)}"))
     return rows
 
 
@@ -125,7 +131,8 @@ def _number(meta: Mapping[str, Any], group: str, name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 4.2 s, 3 min 05 s, 1 h 02 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

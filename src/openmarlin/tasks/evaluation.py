@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from openmarlin.errors import InputError
 from openmarlin.tasks.caveats import (
@@ -145,7 +146,7 @@ def evaluate_predictions(
         InputError: no row has a label, a column is missing, or the other predicts something else.
     """
     target = predictions.target
-    judged = _labelled(predictions)
+    judged = predictions.take(labelled(predictions.labels, target))
     source = "the training labels" if prior else "the labels judged"
     constant = tuple(prior) or prior_of(judged.labels, target)
     states = state_of_rows(judged)
@@ -196,14 +197,19 @@ def subjects(predictions: Predictions) -> Predictions:
     return replace(units, scores=scores, seen=seen)
 
 
-def _labelled(predictions: Predictions) -> Predictions:
-    judged = predictions.take(np.flatnonzero(np.isfinite(predictions.labels).any(axis=1)))
-    if not len(judged):
+def labelled(labels: Values, target: Target) -> NDArray[np.intp]:
+    """Positions of the rows that can be judged: those with a label (N, K).
+
+    Raises:
+        InputError: there are none.
+    """
+    places = np.flatnonzero(np.isfinite(labels).any(axis=1))
+    if not len(places):
         raise InputError(
-            f"none of the {len(predictions)} rows has a label in {predictions.target.name}; there "
-            "is nothing to judge by"
+            f"none of the {len(labels)} rows has a label in {target.name}; there is nothing to "
+            "judge by"
         )
-    return judged
+    return places
 
 
 Drawn = tuple[dict[str, Score], dict[str, Values]]
@@ -269,11 +275,11 @@ def _levels(
         is_judged = np.array([row.key in keys for row in windows.rows], bool)
         units = windows.take(np.flatnonzero(answered & is_judged))
         if len(units):
-            yield Level(WINDOW, len(units), _scores(units, draws)[0])
+            yield Level(WINDOW, len(units), explained(_scores(units, draws)[0], units))
     if judged.target.kind == "binary":
         units = subjects(judged)
         if len(units) < len(judged):
-            yield Level(SUBJECT, len(units), _scores(units, draws)[0])
+            yield Level(SUBJECT, len(units), explained(_scores(units, draws)[0], units))
     if uncalibrated is not None and judged.target.kind != "regression":
         units = _matched(uncalibrated, judged)
         units = replace(units, scores=np.where(judged.seen[:, None], units.scores, judged.scores))

@@ -77,6 +77,11 @@ class Answers:
     n_windows: NDArray[np.int64]
     n_without_face: NDArray[np.int64]
 
+    @property
+    def judged(self) -> Values:
+        """(N, C) answers to rows in which a face was seen, NaN for the others."""
+        return np.where(self.seen[:, None], self.rows, np.nan)
+
 
 def answer(
     model: TaskModel,
@@ -114,8 +119,12 @@ def extractor_of(
         encoder: its encoder, started.
         sampling: which frames and faces; None for those that the model has learnt from.
         batch, workers, keep_boxes: see `Extractor`.
+
+    Raises:
+        InputError: the sampling is impossible.
     """
     sampling = model.sampling if sampling is None else sampling
+    sampling.windows(model.encoder.config.frames)
     return Extractor(
         encoder,
         model.encoder.config,

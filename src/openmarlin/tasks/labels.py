@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
@@ -26,7 +27,8 @@ Values = NDArray[np.float64]
 SEPARATOR, NO_NAME = ";", "none"
 """Between the names in a cell of several; and the cell in which no name applies."""
 
-_POSITIVE = frozenset({"1", "true", "yes", "y", "present", "positive", "fake", "forged", "spoof"})
+_FORGED = frozenset({"fake", "forged", "spoof"})
+_POSITIVE = _FORGED | {"1", "true", "yes", "y", "present", "positive"}
 _NEGATIVE = frozenset({"0", "-1", "false", "no", "n", "absent", "negative", "real", "bonafide"})
 _MOST_CLASSES = 30  # whole numbers of more values than this are a quantity
 
@@ -66,6 +68,11 @@ class Target:
         return self.kind in ("class", "ordinal")
 
     @property
+    def is_forgery(self) -> bool:
+        """Whether a video is forged: one forged face makes it so, however many faces it shows."""
+        return self.kind == "binary" and self.classes[1].lower() in _FORGED
+
+    @property
     def values(self) -> tuple[str, ...]:
         """Names of the K numbers that a label is: one, but for multilabel and regression."""
         return self.classes if self.kind in ("multilabel", "regression") else self.columns
@@ -95,11 +102,19 @@ class Target:
             return [float(place in places) for place in range(len(self.classes))]
         return float(self._place(row, cells[0]))
 
+    @property
+    def _says_yes_or_no(self) -> bool:
+        """Its words do, so that others may stand for them: 1 for fake, but not for dog."""
+        if self.kind != "binary":
+            return False
+        negative, positive = map(_polarity, self.classes)
+        return positive is True or (negative is False and positive is None)
+
     def _place(self, row: Row, value: str) -> int:
         """The position of a value among the classes."""
         if value in self.classes:
             return self.classes.index(value)
-        if self.kind == "binary" and _polarity(value) is not None:  # 1 where it was "yes"
+        if self._says_yes_or_no and _polarity(value) is not None:  # 1 where it was "yes"
             return int(bool(_polarity(value)))
         raise InputError(
             f"{row.title}: {self.name} is '{value}', which is none of "
@@ -193,6 +208,8 @@ def _of_one(kind: Kind, column: str, cells: Sequence[str]) -> Target:
         values = sorted({name for cell in cells for name in split_names(cell)})
     if kind == "regression":
         return Target(kind, (column,), (column,))
+    if not values:
+        raise InputError(f"the column '{column}' has no name in any cell, only '{NO_NAME}'")
     if len(values) < 2 and kind != "multilabel":
         raise InputError(
             f"the column '{column}' has one value alone ('{values[0]}'); there is nothing to tell "
@@ -204,7 +221,9 @@ def _of_one(kind: Kind, column: str, cells: Sequence[str]) -> Target:
 
 
 def _negative_and_positive(column: str, values: Sequence[str]) -> list[str]:
-    """Two words, the one that says yes (or comes later in the alphabet) last."""
+    """Two words: the one that says yes is last, of numbers the higher, else the later one."""
+    if len(values) == 2 and all(map(_is_number, values)):
+        return list(values)
     polarities = [_polarity(value) for value in values]
     if len(values) != 2 or (None not in polarities and polarities[0] == polarities[1]):
         raise InputError(
@@ -263,7 +282,7 @@ def check_columns(columns: Sequence[str], rows: Sequence[Row]) -> None:
 def split_names(cell: str) -> list[str]:
     """`a; b` -> a, b; nothing of the word `none`."""
     names = [name.strip() for name in cell.split(SEPARATOR)]
-    return [name for name in names if name and name != NO_NAME]
+    return [name for name in names if name and name.lower() != NO_NAME]
 
 
 def _column_names(rows: Sequence[Row]) -> list[str]:
@@ -278,13 +297,18 @@ def _cells_of(column: str, rows: Sequence[Row]) -> list[str]:
 
 
 def _cell(row: Row, column: str) -> str:
-    """The label of a row as text; empty where there is none."""
+    """The label of a row as text; empty where there is none.
+
+    3.0 is 3: whole numbers in a column with gaps are often written so.
+    """
     text = row.labels.get(column, "").strip()
+    if re.fullmatch(r"[+-]?[0-9]+\.0+", text):
+        text = text.partition(".")[0]
     return "" if text.lower() == "nan" else text
 
 
 def _polarity(value: str) -> bool | None:
-    word = value.strip().lower().removesuffix(".0")
+    word = value.strip().lower()
     return True if word in _POSITIVE else False if word in _NEGATIVE else None
 
 

@@ -121,10 +121,13 @@ def _binary(
     def of(weights: Values) -> dict[str, Values]:
         table = confusion(weights)
         recall = _recall(table)
-        metrics = dict(zip(ranked, ranking.measure(weights, *ranked.values()), strict=True)) | {
+        of_ranks = dict(zip(ranked, ranking.measure(weights, *ranked.values()), strict=True))
+        metrics = {
+            "auc": of_ranks["auc"],
             "accuracy": _accuracy(table),
             "balanced_accuracy": recall.mean(axis=1),
             "f1": _f1(table)[:, 1],
+            **of_ranks,
             "brier": _mean_of(squares, weights),
         }
         return metrics if brief else metrics | _each("recall", target.classes, recall)

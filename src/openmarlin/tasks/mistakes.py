@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openmarlin.data.manifest import Row, bounds, display
 from openmarlin.tasks.labels import Values
 from openmarlin.tasks.predictions import Predictions
 
@@ -18,7 +19,7 @@ class Mistake:
 
     Attributes:
         place: of the row among the predictions.
-        title: of the row.
+        title: of the row: the file, its folder, and the part.
         truth: its label, in words.
         answer: what was said instead.
     """
@@ -75,7 +76,7 @@ def _in_words(predictions: Predictions, place: int) -> Mistake:
         ]
         more = [f"{len(wrong) - _MOST_NAMES} more"] if len(wrong) > _MOST_NAMES else []
         return Mistake(
-            place, p.rows[place].title, ", ".join(truth) or "none", ", ".join(said + more)
+            place, _short(p.rows[place]), ", ".join(truth) or "none", ", ".join(said + more)
         )
     if target.kind == "regression":
         names = [f"{name} " if len(target.classes) > 1 else "" for name in target.classes]
@@ -83,9 +84,13 @@ def _in_words(predictions: Predictions, place: int) -> Mistake:
             [f"{name}{v:.3g}" for name, v in zip(names, values, strict=True) if np.isfinite(v)]
             for values in (labels, scores)
         )
-        return Mistake(place, p.rows[place].title, ", ".join(truth), ", ".join(said))
+        return Mistake(place, _short(p.rows[place]), ", ".join(truth), ", ".join(said))
     (word,), (true_word,) = target.words(chosen), target.words(labels)
     of_word = scores[0] if target.kind == "binary" else scores[int(chosen[0])]
     if target.kind == "binary" and not chosen[0]:
         of_word = 1 - of_word
-    return Mistake(place, p.rows[place].title, true_word, f"{word} ({of_word:.2f})")
+    return Mistake(place, _short(p.rows[place]), true_word, f"{word} ({of_word:.2f})")
+
+
+def _short(row: Row) -> str:
+    return display("/".join(row.video.parts[-2:])) + bounds(*row.part)

@@ -8,6 +8,7 @@ MODEL/README.md          the model card
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ from safetensors.torch import save_file
 from openmarlin.data.clips import Sampling
 from openmarlin.errors import ModelError
 from openmarlin.model.encoder import Encoder
-from openmarlin.model.io import load, save_folder
+from openmarlin.model.io import load, save_folder, weights_sha256
 from openmarlin.model.tensor_files import CONFIG, read, read_json
 from openmarlin.output import atomic_folder
 from openmarlin.tasks.heads import Head, make_head
 from openmarlin.tasks.labels import Target, Values
 
 HEAD = "head.safetensors"
+MODEL = "model"
+"""The folder of a run that holds its model."""
 
 
 class TaskConfig(BaseModel):
@@ -80,6 +83,17 @@ class TaskModel:
     def sampling(self) -> Sampling:
         return Sampling(**self.config.sampling)
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over encoder, head and config: the same for models that answer the same."""
+        digest = hashlib.sha256(weights_sha256(self.encoder).encode())
+        digest.update(json.dumps(self.encoder.config.model_dump(mode="json")).encode())
+        digest.update(json.dumps(self.config.model_dump(mode="json"), sort_keys=True).encode())
+        for name, tensor in sorted(self.head.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
     @torch.inference_mode()
     def answer(self, pooled: NDArray[np.float32]) -> Values:
         """Pooled vectors (n, E) -> calibrated probabilities, or values of a regression, (n, C).
@@ -125,9 +139,7 @@ class TaskModel:
         """
         path = Path(path).expanduser()
         if not (path / CONFIG).is_file():
-            raise ModelError(
-                f"{path}: no model of a task: name the folder `model` of a probe or fine-tuning run"
-            )
+            raise ModelError(f"{path}: {_why_none(path)}")
         table = read_json(path / CONFIG).get("task")
         if table is None or not (path / HEAD).is_file():
             raise ModelError(
@@ -140,8 +152,21 @@ class TaskModel:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ModelError(f"{path / CONFIG}: task.{where}: {first['msg']}") from None
+        try:
+            Target.of(config.target), Sampling(**config.sampling)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{path / CONFIG}: task: {error}: damaged, or too new") from None
         encoder = load(path, part="encoder", device=device)
         return cls(encoder, _load_head(path, config, device), config)
+
+
+def _why_none(path: Path) -> str:
+    """Why a path is no folder of a model, and what may have been meant."""
+    if not path.exists():
+        return "no such folder; name the folder `model` of a probe or fine-tuning run"
+    if (path / MODEL / CONFIG).is_file():
+        return f"is a run; its model is {path / MODEL}"
+    return "no model of a task: name the folder `model` of a probe or fine-tuning run"
 
 
 def _load_head(path: Path, config: TaskConfig, device: str) -> Head:
@@ -175,11 +200,16 @@ def as_scores(logits: Values, target: Target, temperature: float = 1.0) -> Value
 
 
 def prior_of(labels: Values, target: Target) -> tuple[float, ...]:
-    """The mean answer to labels (N, K): how often each output applies, or a mean quantity (C,)."""
+    """The mean answer to labels (N, K): how often each output applies, or a mean quantity (C,).
+
+    An output that no row has a label of is as good as a coin, and a quantity 0.
+    """
     if target.is_one_of:
         numbers = labels[np.isfinite(labels[:, 0]), 0]
         return tuple(float((numbers == i).mean()) for i in range(len(target.classes)))
-    return tuple(float(value) for value in np.nanmean(labels, axis=0))
+    unknown = 0.0 if target.kind == "regression" else 0.5
+    columns = [column[np.isfinite(column)] for column in labels.T]
+    return tuple(float(column.mean()) if len(column) else unknown for column in columns)
 
 
 def decide(scores: Values, target: Target, thresholds: Sequence[float] = ()) -> Values:

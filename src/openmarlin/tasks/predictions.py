@@ -7,9 +7,11 @@ predicted (`predicted_NAME`), the probabilities (`p_OUTPUT`), and whether a face
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,8 @@ PREDICTIONS_FILE = "predictions.csv"
 SEEN_COLUMN = "face_seen"
 _PREDICTED, _P = "predicted_", "p_"
 _SINGLE = ("score", "p")  # names of the probability where there is one
+_ROUNDING = 0.02  # of a sum of probabilities that were written with few places
+_ROW_COLUMNS = ("start_s", "end_s", "split", "group")
 
 
 @dataclass(frozen=True)
@@ -72,32 +76,60 @@ class Predictions:
             seen=self.seen[places],
         )
 
-    def write(self, path: Path) -> Path:
-        """predictions.csv, whole or not at all; paths of videos are absolute."""
-        target = self.target
-        head = ["video", "start_s", "end_s", "split", "group", *target.columns]
-        if target.kind == "regression":
-            head += [_PREDICTED + name for name in target.columns]
-        else:
-            predicted = target.values if len(target.values) > 1 else target.columns
-            head += [_PREDICTED + name for name in predicted]
-            head += [_P + name for name in target.outputs]
+    def columns(self) -> dict[str, list[Any]]:
+        """Those of predictions.csv by name, N values each; None where there is none."""
+        rows, target = self.rows, self.target
+        return {
+            "video": [display(row.video.absolute()) for row in rows],
+            **{name: [getattr(row, name) for row in rows] for name in _ROW_COLUMNS},
+            **{name: [row.labels.get(name, "") for row in rows] for name in target.columns},
+            **answer_columns(target, self.scores, self.thresholds),
+            SEEN_COLUMN: [int(seen) for seen in self.seen],
+        }
+
+    def write(self, path: Path, more: Mapping[str, Sequence[Any]] | None = None) -> Path:
+        """predictions.csv, whole or not at all; paths of videos are absolute.
+
+        Args:
+            path: of the file.
+            more: columns to stand behind the others, N values each.
+        """
+        columns = self.columns()
+        for name in answer_columns(self.target, self.scores, self.thresholds):
+            columns[name] = [_text(value) for value in columns[name]]
+        columns |= {name: list(values) for name, values in (more or {}).items()}
         with (
             atomic(path) as part,
             part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
         ):
             rows = csv.writer(file)
-            rows.writerow([*head, SEEN_COLUMN])
-            for row, decision, scores, seen in zip(
-                self.rows, self.decisions, self.scores, self.seen, strict=True
-            ):
-                cells = [display(row.video.absolute()), *row.part, row.split, row.group]
-                cells += [row.labels.get(name, "") for name in target.columns]
-                cells += target.words(decision)
-                if target.kind != "regression":
-                    cells += [f"{score:.6g}" for score in scores]
-                rows.writerow([*("" if cell is None else cell for cell in cells), int(seen)])
+            rows.writerow(columns)
+            rows.writerows(zip(*columns.values(), strict=True))
         return path
+
+
+def answer_columns(
+    target: Target, scores: Values, thresholds: Sequence[float] = ()
+) -> dict[str, list[Any]]:
+    """Answers (n, C) as columns of a table, by name.
+
+    `predicted_NAME` holds what is decided, in the words of the labels and empty where there is no
+    answer, and `p_OUTPUT` the probabilities. Of a regression `predicted_NAME` holds the quantities.
+    Where there is no answer, numbers are None.
+    """
+    numbers = [[float(x) if math.isfinite(x) else None for x in column] for column in scores.T]
+    if target.kind == "regression":
+        return {_PREDICTED + name: n for name, n in zip(target.outputs, numbers, strict=True)}
+    words = [target.words(label) for label in decide(scores, target, thresholds)]
+    names = target.values if len(target.values) > 1 else target.columns
+    columns: dict[str, list[Any]] = {
+        _PREDICTED + name: [word[k] for word in words] for k, name in enumerate(names)
+    }
+    return columns | {_P + name: n for name, n in zip(target.outputs, numbers, strict=True)}
+
+
+def _text(value: str | float | None) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
 
 
 def read_predictions(path: Path, target: Target, rows: Sequence[Row]) -> Predictions:
@@ -122,6 +154,8 @@ def read_predictions(path: Path, target: Target, rows: Sequence[Row]) -> Predict
         if row is not None:
             seen[i] = row.labels.get(SEEN_COLUMN, "1") not in ("0", "false", "False")
             scores[i] = [_score(path, row, column, target) for column in columns]
+    if target.is_one_of:
+        _check_sums(path, rows, scores)
     if not np.isfinite(scores).any():
         raise InputError(
             f"{path}: predicts none of the {len(rows)} videos of the labels; paths are compared as "
@@ -224,6 +258,16 @@ def _score_columns(path: Path, target: Target, table: Sequence[Row]) -> list[str
     return columns
 
 
+def _check_sums(path: Path, rows: Sequence[Row], scores: Values) -> None:
+    """Probabilities of classes, of which one is true, sum to 1."""
+    for row, total in zip(rows, scores.sum(axis=1), strict=True):
+        if abs(total - 1) > _ROUNDING:
+            raise InputError(
+                f"{path}: the probabilities of {row.title} sum to {total:.4g}: of classes they "
+                "sum to 1"
+            )
+
+
 def _score(path: Path, row: Row, column: str, target: Target) -> float:
     text = row.labels.get(column, "")
     try:
@@ -232,6 +276,8 @@ def _score(path: Path, row: Row, column: str, target: Target) -> float:
         raise InputError(
             f"{path}: {column} of {row.title} is '{text}', which is no number"
         ) from None
+    if np.isinf(value):
+        raise InputError(f"{path}: {column} of {row.title} is {text}, which is no number")
     if target.kind != "regression" and not (np.isnan(value) or 0 <= value <= 1):
         raise InputError(f"{path}: {column} of {row.title} is {text}: a probability is 0 to 1")
     return value

@@ -188,6 +188,7 @@ class Problem:
             target=self.target.as_dict(),
             head=fitted.head.config,
             sampling=asdict(self.sampling),
+            over_faces="max" if self.target.is_forgery else "mean",
             temperature=temperature,
             thresholds=thresholds,
             prior=prior_of(train.labels, self.target),

@@ -137,14 +137,23 @@ class EvaluateSettings(PlaceSettings, ReadSettings):
     subgroups: tuple[str, ...] = setting(
         (), "Columns, such as sex,age, by which rows are judged apart, too.", group=COMPARISON
     )
+    robustness: tuple[str, ...] = setting(
+        (),
+        "Corruptions under which a model is judged again, or all: saturation, contrast, block, "
+        "noise, blur, pixelation, compression (of the crops, five levels each), c23, c40 (of the "
+        "whole videos).",
+        group=COMPARISON,
+    )
     resamples: int = setting(1000, "Of groups, for the intervals.", group=COMPARISON, ge=100)
     seed: int = setting(0, "Of the resamples.", group=COMPARISON, ge=0)
 
 
 class PredictSettings(PlaceSettings, ReadSettings):
-    """How new videos are answered."""
+    """How new videos are answered. Rate, stride and crops are those the model has learnt from."""
 
-    model: UserPath = setting(..., "The model folder of a probe or fine-tuning run.", group=ENCODER)
+    model: UserPath = setting(
+        ..., "The folder `model` of a probe or fine-tuning run.", group=ENCODER
+    )
     faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = setting(
         "all", "In each window the largest face, all, or the N largest.", group=WINDOWS
     )
@@ -152,5 +161,7 @@ class PredictSettings(PlaceSettings, ReadSettings):
         None, "Read at most this much of each video.", group=WINDOWS, gt=0
     )
     overlay: bool = setting(
-        False, "Also write each video with boxes and answers drawn on it.", group=OUTPUT
+        False,
+        "Also write each video with its sound, boxes and answers drawn on it, to OUT/overlay.",
+        group=OUTPUT,
     )

@@ -17,6 +17,7 @@ from openmarlin.model.runner import choose
 from openmarlin.model.tensor_files import CONFIG
 from openmarlin.native import claim_process
 from openmarlin.output import Failures, file_sha256
+from openmarlin.tasks.evaluation import labelled
 from openmarlin.tasks.inference import Answers, answer, answer_windows
 from openmarlin.tasks.labels import Target, Values
 from openmarlin.tasks.model import HEAD, TaskModel, prior_of
@@ -72,7 +73,11 @@ class Source(Protocol):
 
 
 def open_source(
-    path: str | Path, labels: Sequence[str], rows: Sequence[Row], s: ReadSettings
+    path: str | Path,
+    labels: Sequence[str],
+    rows: Sequence[Row],
+    s: ReadSettings,
+    like: Source | None = None,
 ) -> Source:
     """A model folder, or a table of predictions.
 
@@ -81,12 +86,18 @@ def open_source(
         labels: columns that a table predicts, see `read_target`.
         rows: all labelled rows: a table predicts some, and those of train are the prior.
         s: how videos are read.
+        like: what it is to be compared with; a table need not say that it predicts the same.
 
     Raises:
-        OpenMarlinError: it is neither, or cannot be used.
+        OpenMarlinError: it is neither, cannot be used, or predicts something else.
     """
     path = existing(path)
-    return ModelSource(path, s) if path.is_dir() else TableSource(path, labels, rows)
+    if not path.is_dir():
+        return TableSource(path, like.target if like else read_target(path, labels, rows), rows)
+    source = ModelSource(path, s)
+    if like is not None:
+        check_same(like, source)
+    return source
 
 
 class TableSource:
@@ -94,9 +105,8 @@ class TableSource:
 
     details: dict[str, Any]
 
-    def __init__(self, path: Path, labels: Sequence[str], rows: Sequence[Row]) -> None:
-        self.path = path
-        self.target = read_target(path, labels, rows)
+    def __init__(self, path: Path, target: Target, rows: Sequence[Row]) -> None:
+        self.path, self.target = path, target
         train = [row for row in rows if row.split == TRAIN]
         truth = self.target.encode(train) if train else np.zeros((0, 1))
         has_labels = np.isfinite(truth).any(axis=0).all() and len(truth) > 0
@@ -149,11 +159,10 @@ class ModelSource:
         self, rows: Sequence[Row], path: Path, failures: Failures, progress: bool
     ) -> Answered:
         labels = self.target.encode(rows)
-        places = np.flatnonzero(np.isfinite(labels).any(axis=1))
-        labelled, s = [rows[int(i)] for i in places], self._settings
+        places, s = labelled(labels, self.target), self._settings
         answers = answer(
             self.model,
-            Manifest(labelled),
+            Manifest([rows[int(i)] for i in places]),
             path,
             failures,
             precision=s.precision,

@@ -19,6 +19,7 @@ from openmarlin.tasks.labels import Target, Values
 
 TRAIN, VAL, TEST = "train", "val", "test"
 PARTS = (TRAIN, VAL, TEST)
+SPLITS_FILE = "splits.csv"
 _NAMES = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),

@@ -29,8 +29,8 @@ from openmarlin.training import checkpoint, log
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine
 from openmarlin.training.log import Pace, RunLog
-from openmarlin.training.optim import count_steps, make_schedule
-from openmarlin.training.settings import RunSettings
+from openmarlin.training.optim import schedule_of
+from openmarlin.training.settings import Cadence, RunSettings
 from openmarlin.training.signals import stop_signals
 from openmarlin.training.task import Batch, Progress, Task
 from openmarlin.training.trainer import NonFiniteLossError, Trainer
@@ -66,14 +66,16 @@ class Fitted:
     """What came of a training.
 
     Attributes:
-        progress: finished steps, and steps of the whole run.
+        progress: finished steps, and steps of the whole run: as many, if it ended early.
         model: the newest exported model, the run's own once it has ended; None without any.
         metrics: of the newest validation.
+        best: step and value of the best validation, by the task's monitor; None without any.
     """
 
     progress: Progress
     model: Path | None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    best: tuple[int, float] | None = None
 
 
 def fit(task: Task, data: TrainingData, run: Run) -> Fitted:
@@ -106,11 +108,10 @@ def fit(task: Task, data: TrainingData, run: Run) -> Fitted:
         loop.introduce()
         batches = stack.enter_context(closing(loop.batches()))
         loop.train(batches)
-        newest = loop.checkpoints.newest()
-        model = newest.model if newest is not None else None
-        if run.folder is not None and model is not None and loop.done == loop.schedule.steps:
+        model = loop.model()
+        if run.folder is not None and model is not None and loop.has_ended:
             model = _publish(model, run.folder.path / MODEL)
-    return Fitted(loop.progress, model, loop.metrics)
+    return Fitted(loop.progress, model, loop.metrics, loop.best)
 
 
 class _Loop:
@@ -120,25 +121,64 @@ class _Loop:
         self.task, self.data, self.run, self.stop = task, data, run, stop
         settings, engine = run.settings, run.engine
         self.effective_batch = settings.batch * settings.accumulate * engine.world
-        steps = settings.steps or count_steps(
-            settings.epochs or 1, len(data.stream), self.effective_batch
-        )
-        self.schedule = make_schedule(
-            steps, settings.warmup, settings.base_lr, settings.min_lr, self.effective_batch
-        )
+        self.schedule = schedule_of(settings, len(data.stream), self.effective_batch)
         self.checkpoints = Checkpoints(settings.out, task.monitor, settings.keep)
         self.trainer = Trainer(engine, task, settings, self.schedule)
         self.log: RunLog | None = None
         self.done = self.saved = self.validated = 0
         self.metrics: Mapping[str, float] = {}
+        self.history: list[tuple[int, float]] = []  # steps and monitored values of validations
         if run.start is not None:
             self.trainer.restore(run.start.tensors())
             self.done = self.saved = self.validated = run.start.step
             self.metrics = run.start.metrics
+            self.history = self.past_validations()
 
     @property
     def progress(self) -> Progress:
-        return Progress(self.done, self.schedule.steps)
+        return Progress(self.done, self.done if self.has_ended else self.schedule.steps)
+
+    @property
+    def has_ended(self) -> bool:
+        """All steps are done, or more of them would not help."""
+        return self.done == self.schedule.steps or self.ends_early
+
+    @property
+    def ends_early(self) -> bool:
+        """The schedule or the patience is exhausted."""
+        patience = self.run.settings.patience
+        if patience is None or self.best is None:
+            return self.schedule.has_ended
+        later = sum(step > self.best[0] for step, _ in self.history)
+        return later >= patience or self.schedule.has_ended
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Step and value of the best validation; of equal ones the first."""
+        best: tuple[int, float] | None = None
+        for step, value in self.history:
+            if best is None or self.task.monitor.is_better(value, best[1]):
+                best = step, value
+        return best
+
+    def past_validations(self) -> list[tuple[int, float]]:
+        """Those of earlier sittings, up to the step that this one goes on from."""
+        rows = log.read_metrics(self.run.settings.out / log.METRICS_FILE)
+        metric = self.task.monitor.metric
+        return [(r["step"], r[metric]) for r in rows if metric in r and r["step"] <= self.done]
+
+    def is_due(self, cadence: Cadence) -> bool:
+        """Whether something is done after so many steps."""
+        if cadence != "epoch":
+            return self.done % cadence == 0
+        epoch_steps = len(self.data.stream) / self.effective_batch
+        return int(self.done / epoch_steps) > int((self.done - 1) / epoch_steps)
+
+    def model(self) -> Path | None:
+        """The exported model that the task asks for, of those that are there."""
+        best = self.checkpoints.best() if self.task.publish == "best" else None
+        chosen = best or self.checkpoints.newest()
+        return None if chosen is None else chosen.model
 
     def batches(self) -> Generator[Batch, None, None]:
         """This process's, from the first step that is not done."""
@@ -154,9 +194,9 @@ class _Loop:
         return engine.load(self.data.train, keys, settings.workers)
 
     def train(self, batches: Iterator[Batch]) -> None:
-        settings, total = self.run.settings, self.schedule.steps
+        settings = self.run.settings
         pace = Pace(self.effective_batch)
-        while self.done < total:
+        while not self.has_ended:
             with pace.waiting():
                 step_batches = [next(batches) for _ in range(settings.accumulate)]
             # All processes have to agree: the others would wait for one that has left the loop.
@@ -166,14 +206,18 @@ class _Loop:
                     self.save()
                 return
             self.report(self.step(step_batches), pace)
-            saves = self.done % settings.save_every == 0 or self.done == total
+            saves = self.is_due(settings.save_every) or self.has_ended
             # Before every checkpoint too, so that the best one can be told.
-            if saves or self.done % settings.val_every == 0:
+            if saves or self.is_due(settings.val_every):
                 with pace.pausing():
                     self.validate()
+                is_best = self.best is not None and self.best[0] == self.done
+                saves = saves or self.has_ended or (is_best and self.task.publish == "best")
             if saves:
                 with pace.pausing():
                     self.save()
+        if self.ends_early:
+            self.say(f"ended after {self.done} steps: {self.why_early()}")
 
     def step(self, batches: list[Batch]) -> dict[str, float]:
         try:
@@ -192,12 +236,14 @@ class _Loop:
     def validate(self) -> None:
         """Every process takes as many clips as the others: divided models need that."""
         settings, engine = self.run.settings, self.run.engine
-        own = max(1, settings.val_clips // engine.world)
+        own = max(1, math.ceil(self.data.val_clips / engine.world))
         keys: list[Key] = [(0, engine.rank * own + i) for i in range(own)]
         batches = [keys[start : start + settings.batch] for start in range(0, own, settings.batch)]
         with closing(engine.load(self.data.held_out, batches, settings.workers)) as loaded:
             self.metrics = self.trainer.validate(loaded)
         self.validated = self.done
+        if (value := self.metrics.get(self.task.monitor.metric)) is not None:
+            self.history.append((self.done, value))
         text = ", ".join(f"{name} {value:.5f}" for name, value in self.metrics.items())
         if not all(map(math.isfinite, self.metrics.values())):
             raise TrainingError(
@@ -255,6 +301,12 @@ class _Loop:
         lines.append(f"on {engine.device.type} in {engine.precision}: {engine.reason}")
         for line in lines:
             self.say(line)
+
+    def why_early(self) -> str:
+        if self.schedule.has_ended:
+            return f"the learning rate has fallen below {self.schedule.floor:.3g}"
+        assert self.best is not None
+        return f"the validation after step {self.best[0]} is the best of the last ones"
 
     def say(self, text: str) -> None:
         if self.log is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +22,21 @@ FACTOR = "factor"
 """Key of a parameter group: its learning rate as a multiple of the schedule's, 1 without it."""
 
 
-def make_adamw(settings: RunSettings) -> MakeOptimizer:
-    """AdamW for all of a module, as the settings say."""
+Groups = Callable[[nn.Module], Iterable[dict[str, Any]]]
+"""A module -> the groups of its parameters that learn, as torch's optimizers take them."""
+
+
+def make_adamw(settings: RunSettings, groups: Groups | None = None) -> MakeOptimizer:
+    """AdamW as the settings say.
+
+    Args:
+        settings: of the run.
+        groups: of the parameters, with what is different for each; without it all of a module.
+    """
 
     def make(module: nn.Module, lr: float) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
-            module.parameters(),
+            module.parameters() if groups is None else groups(module),
             lr,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
@@ -98,7 +108,7 @@ LR_BATCH = 256
 """The effective batch that `base_lr` is meant for (MARLIN, section 4.1; arXiv 1706.02677)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Schedule:
     """Linear warm-up, then a cosine; all players follow it.
 
@@ -118,8 +128,75 @@ class Schedule:
         """The rate of a step, 0 .. steps - 1: first of `warmup` even rises, then down to floor."""
         if step < self.warmup:
             return self.peak * (step + 1) / self.warmup
+        return self._after_warmup(step)
+
+    def _after_warmup(self, step: int) -> float:
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.floor + (self.peak - self.floor) * (1 + math.cos(math.pi * done)) / 2
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether training is over before the last step."""
+        return False
+
+    def observe(self, step: int, loss: float) -> None:
+        """Hear of the loss of a step, 0 and up."""
+
+    def state(self) -> list[float]:
+        """What it knows of past losses."""
+        return []
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Undo `state`."""
+
+
+@dataclass
+class Plateau(Schedule):
+    """Linear warm-up, then a rate that is halved when the training loss falls no more.
+
+    So the reference trains its tasks (torch's ReduceLROnPlateau, factor 0.5, patience 7): an epoch
+    is a bad one unless its mean loss is below 0.9999 of the best; the eighth bad one in a row
+    halves the rate. A rate below `floor` ends the training.
+
+    Attributes:
+        epoch_steps: steps of an epoch, perhaps broken.
+    """
+
+    epoch_steps: float = 1.0
+    factor: ClassVar[float] = 0.5
+    patience: ClassVar[int] = 7
+    threshold: ClassVar[float] = 1e-4
+
+    def __post_init__(self) -> None:
+        self._rate, self._best, self._bad = self.peak, math.inf, 0
+        self._total, self._count = 0.0, 0  # of the epoch's losses
+
+    def _after_warmup(self, step: int) -> float:  # noqa: ARG002 - it is the rate of today
+        return self._rate
+
+    @property
+    def has_ended(self) -> bool:
+        return self._rate < self.floor
+
+    def observe(self, step: int, loss: float) -> None:
+        self._total, self._count = self._total + loss, self._count + 1
+        if int((step + 1) / self.epoch_steps) == int(step / self.epoch_steps):
+            return
+        mean = self._total / self._count
+        self._total, self._count = 0.0, 0
+        if mean < self._best * (1 - self.threshold):
+            self._best, self._bad = mean, 0
+            return
+        self._bad += 1
+        if self._bad > self.patience:
+            self._rate, self._bad = self._rate * self.factor, 0
+
+    def state(self) -> list[float]:
+        return [self._rate, self._best, self._bad, self._total, self._count]
+
+    def restore(self, state: Sequence[float]) -> None:
+        self._rate, self._best, bad, self._total, count = state
+        self._bad, self._count = int(bad), int(count)
 
 
 def make_schedule(
@@ -136,6 +213,24 @@ def make_schedule(
     """
     scale = effective_batch / LR_BATCH
     return Schedule(steps, round(warmup * steps), base_lr * scale, min_lr * scale)
+
+
+def schedule_of(settings: RunSettings, epoch_clips: int, effective_batch: int) -> Schedule:
+    """The schedule that the settings of a run ask for.
+
+    Args:
+        settings: of the run.
+        epoch_clips: clips of an epoch.
+        effective_batch: clips a step, of all processes together.
+    """
+    steps = settings.steps or count_steps(settings.epochs or 1, epoch_clips, effective_batch)
+    cosine = make_schedule(
+        steps, settings.warmup, settings.base_lr, settings.min_lr, effective_batch
+    )
+    if settings.schedule == "cosine":
+        return cosine
+    epoch_steps = epoch_clips / effective_batch
+    return Plateau(cosine.steps, cosine.warmup, cosine.peak, cosine.floor, epoch_steps)
 
 
 def count_steps(epochs: float, n_clips: int, effective_batch: int) -> int:

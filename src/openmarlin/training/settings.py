@@ -18,6 +18,9 @@ OUTPUT, LENGTH, OPTIMISER, MACHINE, CADENCE = (
 )
 
 
+Cadence = Annotated[int, Field(ge=1)] | Literal["epoch"]
+
+
 class RunSettings(Settings):
     """Settings of a training run; a task's own ones are added by a class that inherits these."""
 
@@ -47,7 +50,16 @@ class RunSettings(Settings):
         gt=0,
     )
     min_lr: float = setting(
-        1e-5, "Where the cosine ends, for an effective batch of 256.", group=OPTIMISER, ge=0
+        1e-5,
+        "Where the cosine ends, or the training on a plateau, for an effective batch of 256.",
+        group=OPTIMISER,
+        ge=0,
+    )
+    schedule: Literal["cosine", "plateau"] = setting(
+        "cosine",
+        "How the learning rate falls: along a cosine, or by half whenever the training loss has "
+        "not fallen for 7 epochs, until it is below min_lr and training ends.",
+        group=OPTIMISER,
     )
     muon_lr: float | None = setting(
         None,
@@ -100,24 +112,29 @@ class RunSettings(Settings):
         ge=0,
     )
 
-    val_share: float = setting(
-        0.05, "Share of the groups of faces that is held out.", group=CADENCE, ge=0, lt=1
+    val_every: Cadence = setting(
+        500,
+        "Steps from one validation to the next, or epoch: once in each pass over the data.",
+        group=CADENCE,
+        free=True,
     )
-    val_clips: int = setting(64, "Held-out clips to validate with.", group=CADENCE, ge=1)
-    val_every: int = setting(
-        500, "Steps from one validation to the next.", group=CADENCE, free=True, ge=1
+    save_every: Cadence = setting(
+        500,
+        "Steps from one checkpoint to the next, or epoch.",
+        group=CADENCE,
+        free=True,
     )
-    save_every: int = setting(
-        500, "Steps from one checkpoint to the next.", group=CADENCE, free=True, ge=1
+    patience: int | None = setting(
+        None,
+        "Validations without a better one after which training ends; without it none ends it.",
+        group=CADENCE,
+        ge=1,
     )
     log_every: int = setting(
         10, "Steps from one row of metrics to the next.", group=CADENCE, free=True, ge=1
     )
     keep: int = setting(
         2, "Newest checkpoints to keep; the best one stays as well.", group=CADENCE, free=True, ge=1
-    )
-    pictures: int = setting(
-        4, "Held-out clips that are drawn at every validation.", group=CADENCE, free=True, ge=0
     )
 
     @model_validator(mode="after")

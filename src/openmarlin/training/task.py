@@ -34,6 +34,9 @@ class Monitor(NamedTuple):
     metric: str
     mode: Literal["min", "max"]
 
+    def is_better(self, value: float, than: float) -> bool:
+        return value < than if self.mode == "min" else value > than
+
 
 class Progress(NamedTuple):
     """How far a run has come."""
@@ -94,6 +97,10 @@ class Player:
         else:
             self._engine.backward(loss, self.call)
 
+    def gather(self, content: Any) -> list[Any]:
+        """What each process has, in the order of ranks."""
+        return self._engine.gather(content)
+
     def update(self) -> None:
         """One step of the optimizer with the gradients that have come together."""
         if self.replicated:
@@ -115,12 +122,15 @@ class Task(ABC):
             its forward pass is what the players before it judge, its EMA is taken, it is exported.
         monitor: which metric of `validate` makes a checkpoint the best.
         frozen: modules that are put on the device and do not learn.
+        publish: which checkpoint becomes the model of the run: the last, or the best, which is then
+            saved at every validation that is better than all before.
     """
 
     name: str
     players: Mapping[str, Player]
     monitor: Monitor
     frozen: Sequence[nn.Module] = ()
+    publish: Literal["last", "best"] = "last"
 
     @abstractmethod
     def forward(self, batch: Batch) -> Any:

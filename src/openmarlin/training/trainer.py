@@ -17,6 +17,8 @@ from openmarlin.training.optim import EMA, FACTOR, Schedule
 from openmarlin.training.settings import RunSettings
 from openmarlin.training.task import Batch, Losses, Player, Task
 
+_SCHEDULE = "schedule"
+
 
 class NonFiniteLossError(TrainingError):
     """A loss is infinite or not a number."""
@@ -78,6 +80,7 @@ class Trainer:
         losses = self._gather_gradients(name, batches, outputs, generator) | others
         # Before the update: a step that is not a number must not reach the model's weights.
         values = self._check(losses)
+        self.schedule.observe(number, values["loss"])
         self.task.model.update()
         if self.ema is not None:
             self.ema.update()
@@ -118,6 +121,7 @@ class Trainer:
                 weights, _ = self.engine.state(model.module, model.optimizer)
                 weights = {key: tensor.clone() for key, tensor in weights.items()}
             rest |= {f"ema/{key}": tensor for key, tensor in weights.items()}
+        rest[_SCHEDULE] = torch.tensor(self.schedule.state(), dtype=torch.float64)
         return weights, rest
 
     def restore(self, rest: Tensors) -> None:
@@ -137,6 +141,8 @@ class Trainer:
             self.engine.load_weights(player.module, part(f"{name}/weights/"))
             moments = part(f"{name}/optimizer/")
             self.engine.load_optimizer(player.module, player.optimizer, moments)
+        if _SCHEDULE in rest:  # not in checkpoints of earlier versions
+            self.schedule.restore(rest[_SCHEDULE].tolist())
 
     def _gather_gradients(
         self,

@@ -203,14 +203,28 @@ class VideoReader:
             if raw_s is None and any(packet.pts is not None for packet in head):
                 self._start_s = _start_s(decoded, self.info.fps)
 
+    def decoded(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Presentation times and pictures as stored: not turned, not stretched, not RGB."""
+        self._problems = Problems()
+        for time_s, picture, _ in self._pictures(self._problems):
+            yield time_s, picture
+
     def _frames(self, problems: Problems) -> Generator[Frame]:
+        for index, (time_s, picture, stored) in enumerate(self._pictures(problems)):
+            convert = partial(self._convert, picture, stored)
+            yield Frame(index, time_s, *self._orientation.size(*stored), convert)
+
+    def _pictures(
+        self, problems: Problems
+    ) -> Generator[tuple[float, av.VideoFrame, tuple[int, int]]]:
+        """Presentation times, pictures, and their sizes with square pixels."""
         info, clock = self.info, Clock(self.info.fps, self._stated_s, self._start_s)
         container, stream = open_video(self._path, self._threads)
         read_s = 0.0
         with closing(container):
             aspects = PixelAspects(stream, info.pixel_aspect)
             feed = packets(container, stream, problems)
-            for index, (picture, raw_s) in enumerate(pictures(feed, stream, problems)):
+            for picture, raw_s in pictures(feed, stream, problems):
                 problems.now_s, stamp = clock.time(raw_s)
                 if stamp == "broken":
                     problems.note("clock")
@@ -218,10 +232,8 @@ class VideoReader:
                     problems.joined()
                 read_s = max(read_s, problems.now_s + _lasts_s(picture, info.fps))
                 stored = square_size(picture.width, picture.height, aspects.now())
-                width, height = self._orientation.size(*stored)
-                problems.saw_size(width, height)
-                convert = partial(self._convert, picture, stored)
-                yield Frame(index, problems.now_s, width, height, convert)
+                problems.saw_size(*self._orientation.size(*stored))
+                yield problems.now_s, picture, stored
         if self._stated_s is not None and read_s + _EARLY_END_S < self._stated_s:
             problems.ends_early(read_s, self._stated_s)
 

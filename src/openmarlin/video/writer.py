@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from openmarlin.output import atomic
@@ -53,15 +54,22 @@ def add_h264(container: OutputContainer, first: Image, fps: float) -> VideoStrea
     stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF)})
     stream.height, stream.width = (side + side % 2 for side in first.shape[:2])
     stream.pix_fmt = "yuv420p"
-    context = stream.codec_context
-    context.colorspace = context.color_primaries = context.color_trc = _BT709
-    context.color_range = _LIMITED
+    copy_colours(to_yuv(first), stream.codec_context)
     return stream
 
 
+def copy_colours(picture: av.VideoFrame, context: VideoCodecContext) -> None:
+    """Let an encoder say how the colours of its pictures are coded."""
+    context.colorspace, context.color_range = picture.colorspace, picture.color_range
+    context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc
+
+
 def to_yuv(image: Image) -> av.VideoFrame:
-    """A picture as a stream of `add_h264` takes it, odd sides made even."""
+    """RGB (H, W, 3) as 4:2:0; an odd side is made even by repeating the last row or column."""
     odd = [(0, side % 2) for side in image.shape[:2]]
     even = np.ascontiguousarray(np.pad(image, [*odd, (0, 0)], mode="edge"))
     picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-    return picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
+    picture = picture.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED)
+    picture.colorspace, picture.color_range = _BT709, _LIMITED
+    picture.color_primaries = picture.color_trc = _BT709
+    return picture

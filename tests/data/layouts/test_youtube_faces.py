@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from openmarlin.data.layouts import Faces, list_sources, youtube_faces
+from openmarlin.data.layouts import list_sources, youtube_faces
+from openmarlin.data.layouts.source import Faces
 from openmarlin.errors import InputError, VideoError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.stream import FaceCrop

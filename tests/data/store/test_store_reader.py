@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from openmarlin.data.store import Store, StoreWriter
 from openmarlin.data.store.index import INDEX_FILE, TRACKS_FILE, Index, Shard, Track, write_index
+from openmarlin.data.store.writer import JOURNAL_FILE
 from openmarlin.errors import InputError
 
 SIZE = 64
@@ -124,7 +125,7 @@ def _index_cut(store: Path) -> None:
 
 def _index_of_the_future(store: Path) -> None:
     head = json.loads((store / INDEX_FILE).read_text())
-    (store / INDEX_FILE).write_text(json.dumps({**head, "version": 3}))
+    (store / INDEX_FILE).write_text(json.dumps({**head, "version": 4}))
 
 
 def _index_lacks_a_key(store: Path) -> None:
@@ -164,7 +165,7 @@ def _shard_cut(store: Path) -> None:
         (_no_store, "no store"),
         (_not_finished, "not finished yet.* --resume"),
         (_index_cut, "index.json: damaged"),
-        (_index_of_the_future, "version 3"),
+        (_index_of_the_future, "version 4"),
         (_index_lacks_a_key, "index.json: damaged .*shards"),
         (_other_tracks, "tracks.parquet: does not agree with index.json"),
         (_no_tracks, "tracks.parquet"),
@@ -214,17 +215,19 @@ def test_damage_met_while_reading_names_the_shard(tmp_path: Path, position: int)
         store.read(2, range(40))
 
 
-def _with_sound(path: Path, sound: np.ndarray | None) -> Store:
+def _with_extras(
+    path: Path, sound: np.ndarray | None = None, points: np.ndarray | None = None
+) -> Store:
     images, cells = np.zeros((4, 16, 16, 3), np.uint8), np.zeros((4, 2, 2), np.uint16)
     with StoreWriter(path, size=16) as writer:
-        writer.add("silent", images, cells)
-        writer.add("loud", images, cells, sound=sound)
+        writer.add("bare", images, cells)
+        writer.add("full", images, cells, sound=sound, points=points)
     return Store(path)
 
 
 def test_sound_of_a_track_comes_back_and_makes_the_store_version_two(tmp_path: Path) -> None:
     sound = np.random.default_rng(0).integers(-(2**15), 2**15, 2560).astype(np.int16)
-    store = _with_sound(tmp_path / "s", sound)
+    store = _with_extras(tmp_path / "s", sound)
     assert store.sound(0) is None
     np.testing.assert_array_equal(store.sound(1), sound)
     assert store.read(1, [0, 3])[0].shape == (2, 16, 16, 3)
@@ -236,8 +239,43 @@ def test_sound_of_a_track_comes_back_and_makes_the_store_version_two(tmp_path: P
         store.sound(1)
 
 
-def test_without_sound_a_store_is_as_older_ones_were(tmp_path: Path) -> None:
-    _with_sound(tmp_path / "s", None)
+def test_points_of_frames_come_back_and_make_the_store_version_three(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sound = rng.integers(-(2**15), 2**15, 2560).astype(np.int16)
+    points = rng.uniform(-40, 300, (4, 478, 2)).astype(np.float32)
+    points[2] = np.nan
+    store = _with_extras(tmp_path / "s", sound, points)
+    assert json.loads((tmp_path / "s" / INDEX_FILE).read_text())["version"] == 3
+    assert store.points(0, [0]) is None
+    frames = [3, 2, 0, 3]
+    got = store.points(1, frames)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, points[frames], atol=1 / 32)
+    np.testing.assert_array_equal(store.sound(1), sound)
+    assert store.read(1, [0, 3])[0].shape == (2, 16, 16, 3)
+    assert store.verify() == []
+    for number, bad in ((0, [4]), (1, [4]), (1, [-1]), (1, [])):
+        with pytest.raises(IndexError):
+            store.points(number, bad)
+    shard = tmp_path / "s" / "shard-00000.bin"
+    flip(shard, shard.stat().st_size - store.tracks[1].sound_bytes - 1)
+    store.points(1, [0, 2])
+    with pytest.raises(InputError, match=r"shard-00000\.bin: damaged .*full"):
+        store.points(1, [3])
+
+
+def test_points_without_sound(tmp_path: Path) -> None:
+    points = np.full((4, 478, 2), 1e6, np.float32)  # far beyond what a mesh may be
+    store = _with_extras(tmp_path / "s", points=points)
+    assert store.sound(1) is None
+    assert store.points(1, [0]).max() == pytest.approx(2048, abs=1)
+    assert "sound_bytes" not in pq.read_schema(tmp_path / "s" / TRACKS_FILE).names
+
+
+def test_without_sound_and_points_a_store_is_as_older_ones_were(tmp_path: Path) -> None:
+    _with_extras(tmp_path / "s")
+    lines = [json.loads(line) for line in (tmp_path / "s" / JOURNAL_FILE).read_text().splitlines()]
+    assert {len(track) for line in lines for track in line.get("tracks", [])} == {12}
     assert json.loads((tmp_path / "s" / INDEX_FILE).read_text())["version"] == 1
     columns = pq.read_schema(tmp_path / "s" / TRACKS_FILE).names
     names = "name video group n_frames fps start_s face_px seen shard offset n_bytes"

@@ -170,6 +170,8 @@ def test_add_by_key(tmp_path: Path) -> None:
         ):
             with pytest.raises(ValueError):
                 writer.add("b", bad_images, bad_cells)
+        with pytest.raises(ValueError, match="points"):
+            writer.add("b", images, cells, points=np.zeros((1, 478, 2), np.float32))
 
 
 def _foreign(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The store: face crops, their regions and sound on disk, for training to read at random.
+"""The store: face crops, their regions, meshes and sound on disk, for training to read at random.
 
     with StoreWriter("faces", size=256) as writer:
         writer.add("anna-1", images, cells, fps=25.0)

@@ -22,8 +22,9 @@ from openmarlin.output import atomic, file_sha256, write_json
 from openmarlin.regions import CELL_PX
 
 INDEX_FILE, TRACKS_FILE, PARTS = "index.json", "tracks.parquet", "parts"
-FORMAT, VERSIONS = "openmarlin-store", (1, 2)
-"""Version 2 has sound. Without sound a store is of version 1, which older readers open, too."""
+FORMAT, VERSIONS = "openmarlin-store", (1, 2, 3)
+"""Version 2 has sound, version 3 mesh points. Without either a store is of version 1, so that older
+readers open all that they understand."""
 
 _COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("name", "video", "group"), pa.string()),
@@ -31,6 +32,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("fps", "start_s", "face_px", "seen"), pa.float64()),
     **dict.fromkeys(("shard", "offset", "n_bytes"), pa.int64()),
 }
+_OPTIONAL = ("sound_bytes", "point_bytes")  # columns of stores in which a track has some
 
 
 class Track(NamedTuple):  # built ten times faster than a frozen dataclass
@@ -49,6 +51,7 @@ class Track(NamedTuple):  # built ten times faster than a frozen dataclass
         offset: first byte in the shard.
         n_bytes: length there.
         sound_bytes: how many of them, the last ones, are sound; 0 without.
+        point_bytes: how many before those are mesh points; 0 without.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Track(NamedTuple):  # built ten times faster than a frozen dataclass
     offset: int = 0
     n_bytes: int = 0
     sound_bytes: int = 0
+    point_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +100,14 @@ class Index:
 def write_index(folder: Path, index: Index) -> None:
     """Write tracks.parquet and then index.json, which makes the folder a store."""
     (folder / INDEX_FILE).unlink(missing_ok=True)  # an older one would not fit the new tracks
-    has_sound = any(track.sound_bytes for track in index.tracks)
+    optional = [name for name in _OPTIONAL if any(getattr(t, name) for t in index.tracks)]
     with atomic(folder / TRACKS_FILE) as part:
         with part.open("wb") as file:
-            pq.write_table(_table(index, has_sound=has_sound), file)
+            pq.write_table(_table(index, optional), file)
         tracks = {"rows": len(index.tracks), "sha256": file_sha256(part)}
     head = {
         "format": FORMAT,
-        "version": 2 if has_sound else 1,
+        "version": 3 if "point_bytes" in optional else 2 if optional else 1,
         "size": index.size,
         "cell_px": CELL_PX,
         "tracks": tracks,
@@ -113,8 +117,8 @@ def write_index(folder: Path, index: Index) -> None:
     write_json(folder / INDEX_FILE, head)
 
 
-def _table(index: Index, *, has_sound: bool) -> pa.Table:
-    kinds = {**_COLUMNS, "sound_bytes": pa.int64()} if has_sound else _COLUMNS
+def _table(index: Index, optional: Sequence[str]) -> pa.Table:
+    kinds = {**_COLUMNS, **dict.fromkeys(optional, pa.int64())}
     places = {name: i for i, name in enumerate(Track._fields)}
     arrays = {
         name: pa.array([track[places[name]] for track in index.tracks], kind)
@@ -174,15 +178,9 @@ def _read_tracks(path: Path) -> tuple[list[Track], dict[str, list[Any]]]:
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     if any(table.schema.field(name).type != kind for name, kind in _COLUMNS.items()):
         raise ValueError("columns of tracks.parquet")
-    own = [columns.pop(name) for name in Track._fields if name in columns]
-    return list(map(Track._make, _filled(own, len(table)))), columns
-
-
-def _filled(columns: list[list[Any]], n_rows: int) -> list[tuple[Any, ...]]:
-    """Rows of a track's columns; without sound the last column is not there."""
-    if len(columns) < len(Track._fields):
-        columns = [*columns, [0] * n_rows]
-    return list(zip(*columns, strict=True))
+    none = [0] * len(table)
+    own = [columns.pop(name, none if name in _OPTIONAL else None) for name in Track._fields]
+    return list(map(Track._make, zip(*own, strict=True))), columns
 
 
 def _why_no_store(folder: Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.data.store.index import INDEX_FILE, Shard, Track, read_index
-from openmarlin.data.store.shards import FRAME, decode_frame, decode_sound
+from openmarlin.data.store.shards import FRAME, MESH, decode_frame, decode_points, decode_sound
 from openmarlin.errors import InputError
 from openmarlin.output import file_sha256
 from openmarlin.regions import CELL_PX
@@ -84,9 +84,7 @@ class Store:
             InputError: the shard is damaged there.
         """
         track = self.tracks[track_index]
-        numbers = np.asarray(frames, np.int64)
-        if not len(numbers) or numbers.min() < 0 or numbers.max() >= track.n_frames:
-            raise IndexError(f"{track.name}: frames {frames} of {track.n_frames}")
+        numbers = _numbers(track, frames)
         side = self.size // CELL_PX
         images = np.empty((len(numbers), self.size, self.size, 3), np.uint8)
         cells = np.empty((len(numbers), side, side), np.uint16)
@@ -96,6 +94,34 @@ class Store:
             if not decode_frame(data[begin:end], table[frame], images[i], cells[i]):
                 raise self._broken(track, f"frame {frame} of {track.name} is not as it was written")
         return images, cells
+
+    def points(self, track_index: int, frames: Sequence[int]) -> NDArray[np.float32] | None:
+        """The mesh points of frames of a track, in any order, also repeatedly.
+
+        Args:
+            track_index: position in `tracks`.
+            frames: T frame numbers, from 0 to n_frames - 1.
+
+        Returns:
+            float32 (T, 478, 2): x and y in pixels of the stored crops, to a sixteenth; NaN in
+            frames in which the face was not seen. None if no points were kept.
+
+        Raises:
+            IndexError: there is no such frame.
+            InputError: the shard is damaged there.
+        """
+        track = self.tracks[track_index]
+        numbers = _numbers(track, frames)
+        if not track.point_bytes:
+            return None
+        first, stop = int(numbers.min()), int(numbers.max()) + 1
+        start = track.n_bytes - track.sound_bytes - track.point_bytes + first * MESH.itemsize
+        data = self._read(track, start, (stop - first) * MESH.itemsize)
+        meshes = np.frombuffer(data, MESH, len(data) // MESH.itemsize)
+        points = decode_points(meshes[numbers - first]) if len(meshes) == stop - first else None
+        if points is None:
+            raise self._broken(track, f"the points of {track.name} are not as they were written")
+        return points
 
     def sound(self, track_index: int) -> NDArray[np.int16] | None:
         """The sound of a track, from the first frame to the end of the last.
@@ -112,12 +138,8 @@ class Store:
         track = self.tracks[track_index]
         if not track.sound_bytes:
             return None
-        try:
-            with (self.path / self._shards[track.shard].file).open("rb", buffering=0) as file:
-                file.seek(track.offset + track.n_bytes - track.sound_bytes)
-                samples = decode_sound(file.read(track.sound_bytes))
-        except OSError as error:
-            raise self._broken(track, error.strerror or str(error)) from None
+        data = self._read(track, track.n_bytes - track.sound_bytes, track.sound_bytes)
+        samples = decode_sound(data)
         if samples is None:
             raise self._broken(track, f"the sound of {track.name} is not as it was written")
         return samples
@@ -134,6 +156,15 @@ class Store:
         state["tracks"] = list(map(Track._make, zip(*state["tracks"], strict=True)))
         self.__dict__.update(state)
 
+    def _read(self, track: Track, start: int, n_bytes: int) -> bytes:
+        """Bytes of a track from the start-th on."""
+        try:
+            with (self.path / self._shards[track.shard].file).open("rb", buffering=0) as file:
+                file.seek(track.offset + start)
+                return file.read(n_bytes)
+        except OSError as error:
+            raise self._broken(track, error.strerror or str(error)) from None
+
     def _bytes(
         self, track: Track, first: int, stop: int
     ) -> tuple[NDArray[np.void], NDArray[np.int64], memoryview]:
@@ -148,7 +179,7 @@ class Store:
                 table = np.frombuffer(raw, FRAME, len(raw) // FRAME.itemsize)
                 sizes = table["jpeg"].astype(np.int64) + table["cells"]
                 starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-                n_bytes = len(raw) + starts[-1] + track.sound_bytes
+                n_bytes = len(raw) + starts[-1] + track.point_bytes + track.sound_bytes
                 if len(table) < track.n_frames or n_bytes != track.n_bytes:
                     raise self._broken(track, f"the table of {track.name} is not as it was written")
                 file.seek(starts[first], os.SEEK_CUR)
@@ -189,3 +220,15 @@ class Store:
                     f"{self.path}: index and shards disagree ({track.name} lies outside shard "
                     f"{track.shard}); copy the store again"
                 )
+
+
+def _numbers(track: Track, frames: Sequence[int]) -> NDArray[np.int64]:
+    """Frame numbers as an array.
+
+    Raises:
+        IndexError: none, or one that the track does not have.
+    """
+    numbers = np.asarray(frames, np.int64)
+    if not len(numbers) or numbers.min() < 0 or numbers.max() >= track.n_frames:
+        raise IndexError(f"{track.name}: frames {frames} of {track.n_frames}")
+    return numbers

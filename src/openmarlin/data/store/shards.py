@@ -1,11 +1,11 @@
 """The bytes of a store: compressed frames, tracks, shards.
 
 A shard is one file, tracks one after the other. A track is a table of its frames, then the frames,
-then its sound if there is some; a frame is a JPEG of the crop and the zlib-compressed cells of its
-regions:
+then its mesh points and its sound where these are kept; a frame is a JPEG of the crop and the
+zlib-compressed cells of its regions:
 
     shard-00000.bin     track | track | ...
-    track               FRAME x n_frames | jpeg cells | jpeg cells | ... | crc32 samples
+    track               FRAME x n_frames | jpeg cells | ... | MESH x n_frames | crc32 samples
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.data.store.index import Shard
+from openmarlin.face.mesh import N_POINTS
 from openmarlin.output import atomic
 
 JPEG_QUALITY = 90
@@ -28,6 +29,10 @@ JPEG_QUALITY = 90
 FRAME = np.dtype([("jpeg", "<u4"), ("cells", "<u4"), ("crc", "<u4")])
 """One row of a track's table: bytes of the JPEG and of the cells, crc32 of both together."""
 
+MESH = np.dtype([("crc", "<u4"), ("points", "<i2", (N_POINTS, 2))])
+"""The mesh of a frame: crc32, and x and y of its points in sixteenths of a crop pixel."""
+
+_UNIT, _NONE = 16, -(1 << 15)  # parts of a pixel; the value where a frame has no mesh
 _CHUNK_BYTES = 1 << 20
 
 
@@ -76,6 +81,23 @@ def decode_frame(
     image[:] = np.asarray(pixels)
     cells[:] = np.frombuffer(zlib.decompress(data[split:]), "<u2").reshape(cells.shape)
     return True
+
+
+def encode_points(points: NDArray[np.float32]) -> bytes:
+    """Mesh points (F, 478, 2), NaN in frames without, as they stand behind a track's frames."""
+    rows = np.empty(len(points), MESH)
+    units = np.clip(np.rint(points * _UNIT), _NONE + 1, -_NONE - 1)
+    rows["points"] = np.where(np.isfinite(units), units, _NONE)
+    rows["crc"] = [zlib.crc32(mesh.tobytes()) for mesh in rows["points"]]
+    return rows.tobytes()
+
+
+def decode_points(rows: NDArray[np.void]) -> NDArray[np.float32] | None:
+    """Rows of `MESH` (T,) as points (T, 478, 2), NaN in frames without; None if one is damaged."""
+    if any(zlib.crc32(row["points"].tobytes()) != row["crc"] for row in rows):
+        return None
+    units = rows["points"]
+    return np.where(units == _NONE, np.nan, units / _UNIT).astype(np.float32)
 
 
 def encode_sound(samples: NDArray[np.int16]) -> bytes:

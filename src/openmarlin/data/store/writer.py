@@ -34,8 +34,15 @@ from openmarlin.data.store.index import (
     write_index,
 )
 from openmarlin.data.store.journal import Journal
-from openmarlin.data.store.shards import TrackBytes, encode_sound, shard_name, write_shard
+from openmarlin.data.store.shards import (
+    TrackBytes,
+    encode_points,
+    encode_sound,
+    shard_name,
+    write_shard,
+)
 from openmarlin.errors import InputError
+from openmarlin.face.mesh import N_POINTS
 from openmarlin.output import OutputFolder, atomic, file_sha256
 from openmarlin.regions import CELL_PX
 from openmarlin.settings import Settings
@@ -144,7 +151,7 @@ class StoreWriter:
         """
         line = {
             "video": key,
-            "tracks": [list(track) for track in tracks],
+            "tracks": [_values(track) for track in tracks],
             "sha256": file_sha256(self.part(key)) if tracks else "",
             "note": dict(note or {}),
         }
@@ -178,6 +185,7 @@ class StoreWriter:
         group: str = "",
         video: str = "",
         start_s: float = 0.0,
+        points: NDArray[np.float32] | None = None,
         sound: NDArray[np.int16] | None = None,
     ) -> None:
         """Add one track that is in memory: a video of its own.
@@ -190,6 +198,8 @@ class StoreWriter:
             group: whom it shows; default the video.
             video: where it comes from; default the name.
             start_s: presentation time of the first frame.
+            points: mesh points (F, 478, 2) in pixels of the images, NaN in frames without; None
+                where there are none.
             sound: int16 (n,), 16 kHz mono, as long as the frames; None where there is none.
         """
         side, data = self.size // CELL_PX, TrackBytes()
@@ -197,17 +207,21 @@ class StoreWriter:
             raise ValueError(f"images {images.shape} are not frames of {self.size} px")
         if cells.shape != (len(images), side, side):
             raise ValueError(f"cells {cells.shape} do not fit images {images.shape}")
+        if points is not None and points.shape != (len(images), N_POINTS, 2):
+            raise ValueError(f"points {points.shape} do not fit images {images.shape}")
         key = key_of(name)
         if key in self:
             raise ValueError(f"{name!r} is in the store already")
         for image, frame_cells in zip(images, cells, strict=True):
             data.add(image, frame_cells)
+        meshes = b"" if points is None else encode_points(points)
         tail = b"" if sound is None else encode_sound(sound)
         with atomic(self.part(key)) as part:
-            n_bytes = part.write_bytes(data.take() + tail)
+            n_bytes = part.write_bytes(data.take() + meshes + tail)
         video = video or name
         track = Track(name, video, group or video, len(images), fps, start_s)
-        self.commit(key, [track._replace(n_bytes=n_bytes, sound_bytes=len(tail))])
+        track = track._replace(n_bytes=n_bytes, sound_bytes=len(tail), point_bytes=len(meshes))
+        self.commit(key, [track])
 
     def close(
         self,
@@ -316,6 +330,11 @@ class StoreWriter:
             self._packed[key] = self._videos[key]
             self._placed.append((len(self._shards), key, self._videos[key]["tracks"]))
         self._shards.append(line)
+
+
+def _values(track: Track) -> list[Any]:
+    """A track as the journal has it: without points as before there were any."""
+    return list(track if track.point_bytes else track[:-1])
 
 
 def _whole(values: list[Any]) -> list[Any]:
