@@ -26,6 +26,7 @@ from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import save_folder
 from openmarlin.output import Failures
+from openmarlin.settings import read_recipe
 from openmarlin.tasks.inference import answer
 from openmarlin.tasks.model import TaskModel
 from openmarlin.tasks.probe_attentive import fit_attentive
@@ -197,10 +198,18 @@ def test_rows_without_a_label_are_left_out_and_counted(
 def test_features_of_an_earlier_run_are_used_again(
     folder: Path, first: Probed, tmp_path: Path
 ) -> None:
-    again = run(
-        folder, tmp_path / "out", features=first.out / "features", shares=(1, 0.5, 0.05), draws=2
-    )
+    again = probe(
+        folder / "labels.csv",
+        out=tmp_path / "out",
+        label="light",
+        model=str(folder / "toy"),
+        features=first.out / "features",
+        shares=(1, 0.5, 0.05),
+        draws=2,
+        resamples=100,
+    )  # the windows are those of the features
     assert not (again.out / "features").exists()
+    assert read_recipe(again.out / "config.yaml")["stride"] == FAST["stride"]
     assert again.draws == first.draws
     assert {Path(name).name for name in again.failures} == {"broken.mp4", "gone.mp4"}
     for settings, word in (

@@ -115,13 +115,16 @@ def probe(
         console.print(escape(labelled.words()), soft_wrap=True)
     encoder = load(s.model, part="encoder")
     choose(s.precision, "auto", next(encoder.parameters()).device)
-    folder_of_features = _open_features(s, encoder)
-    sampling = folder_of_features.sampling if folder_of_features else _sampling(s)
+    features_folder = _open_features(s, encoder)
+    if features_folder is not None:
+        windows = features_folder.settings.items()
+        s = s.model_copy(update={k: v for k, v in windows if k in ProbeSettings.model_fields})
+    sampling = features_folder.sampling if features_folder else _sampling(s)
     sampling.windows(encoder.config.frames)  # what does not fit is refused here
     with _output(s, encoder, labelled) as folder:
         given = None
-        if folder_of_features is not None:
-            given = folder_of_features.read(labelled.rows, tokens=s.head == "attentive")
+        if features_folder is not None:
+            given = features_folder.read(labelled.rows, tokens=s.head == "attentive")
         folder.begin()
         write_split(folder.path / SPLITS_FILE, labelled.rows, labelled.target)
         features = given or extract_features(

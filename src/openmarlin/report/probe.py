@@ -23,7 +23,6 @@ from openmarlin.tasks.selection import Fitted, Trial
 SHARES_FILE = "shares.csv"
 
 _AXES = {"C": "C, the inverse of the penalty", "alpha": "alpha, the penalty", "epoch": "epoch"}
-_LINES = 40  # trials that are listed as a table
 
 
 def sections(fitted: Fitted, draws: Sequence[Draw], target: Target) -> list[Section]:
@@ -35,7 +34,8 @@ def sections(fitted: Fitted, draws: Sequence[Draw], target: Target) -> list[Sect
 def tried_section(fitted: Fitted, target: Target) -> Section:
     """How well every setting did on validation."""
     metric = metric_words.title(MAIN_METRIC[target.kind])
-    chosen = ", ".join(f"{name} {_text(value)}" for name, value in fitted.settings.items())
+    settings = fitted.settings.items()
+    chosen = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in settings)
     note = (
         f"{metric} on the validation rows of {len(fitted.trials)} settings. Chosen: {chosen}, "
         f"{metric_words.number(fitted.score)}. Of equal ones the one with the least loss is "
@@ -69,14 +69,19 @@ def _trial_curves(trials: Sequence[Trial], name: str) -> dict[str, Curve]:
 
 
 def _trial_table(fitted: Fitted, metric: str) -> Markup:
-    order = sorted(range(len(fitted.trials)), key=lambda i: i != fitted.best)[:_LINES]
-    rows = [
-        [*map(_text, fitted.trials[i].settings.values()), metric_words.number(trial.score)]
-        for i in sorted(order)
-        for trial in [fitted.trials[i]]
-    ]
-    bold = [i == fitted.best for i in sorted(order)]
-    return table([*fitted.settings, metric], rows, bold)
+    """A column for each value of the last setting; a row for each of the others."""
+    *first, last = fitted.settings
+    columns = list(dict.fromkeys(trial.settings[last] for trial in fitted.trials))
+    cells: dict[str, dict[Any, Markup]] = {}
+    for i, trial in enumerate(fitted.trials):
+        name = ", ".join(f"{key} {_text(trial.settings[key])}" for key in first) or metric
+        mark = Markup("<b>{}</b>" if i == fitted.best else "{}")
+        cells.setdefault(name, {})[trial.settings[last]] = mark.format(
+            metric_words.number(trial.score)
+        )
+    rows = [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
+    words = last.replace("_", " ")
+    return table(["", *(f"{words} {_text(column)}" for column in columns)], rows)
 
 
 def shares_section(draws: Sequence[Draw], target: Target) -> Section:
@@ -158,15 +163,15 @@ def write_shares(path: Path, draws: Sequence[Draw]) -> None:
             rows.writerow([draw.share, draw.draw, draw.rows, *chosen, *cells, draw.problem])
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], bold: Sequence[bool] = ()) -> Markup:
-    """A table for a page; what is bold is the row that counts."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """A table for a page."""
     cells = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in head)
-    lines = Markup("")
-    for i, row in enumerate(rows):
-        mark = "<b>{}</b>" if i < len(bold) and bold[i] else "{}"
-        lines += Markup("<tr>{}</tr>").format(
-            Markup("").join(Markup(f"<td>{mark}</td>").format(value) for value in row)
+    lines = Markup("").join(
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(Markup("<td>{}</td>").format(value) for value in row)
         )
+        for row in rows
+    )
     return Markup(
         '<div class="scroll"><table class="numbers"><thead><tr>{}</tr></thead>'
         "<tbody>{}</tbody></table></div>"
