@@ -12,15 +12,12 @@ import csv
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +27,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from openmarlin.errors import InputError, option
+from openmarlin.machine import machine
 from openmarlin.settings import Settings, read_recipe
 
 CONFIG_FILE, ENVIRONMENT_FILE, FAILURES_FILE = "config.yaml", "environment.json", "failures.csv"
@@ -364,45 +362,3 @@ class Failures:
             step = 1 if has_parts else 3  # else the first and last column
             csv.writer(file).writerows(row[::step] for row in (FAILURE_COLUMNS, *table))
         self._written = reasons
-
-
-def machine() -> dict[str, Any]:
-    """What a reader must know to run the same again: command, machine, versions."""
-    torch = sys.modules.get("torch")  # not for this record alone: it takes seconds to import
-    devices = range(torch.cuda.device_count()) if torch else ()
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": sys.argv,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": package_versions(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads() if torch else None,
-        "gpus": [torch.cuda.get_device_name(i) for i in devices] if torch else [],
-    }
-
-
-def package_versions(extra: str = "") -> dict[str, str]:
-    """Versions of openmarlin and what it requires, "not installed" where there is none.
-
-    Args:
-        extra: also what this extra of the package requires.
-    """
-    names = ["openmarlin"]
-    for requirement in requires("openmarlin") or ():
-        name, _, marker = requirement.partition(";")
-        if not marker or (extra and f'"{extra}"' in marker.replace("'", '"')):
-            names.append(_distribution(name))
-    return {name: _version(name) for name in names}
-
-
-def _distribution(requirement: str) -> str:
-    end = next((i for i, c in enumerate(requirement) if c not in "-_." and not c.isalnum()), None)
-    return requirement[:end]
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

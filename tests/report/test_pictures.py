@@ -11,14 +11,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from openmarlin.report.plots import (
-    DISTINCT,
-    curves_svg,
-    face_colours,
-    map_svg,
-    percent,
-    similarity_svg,
-)
+from openmarlin.report.figure import DISTINCT, face_colours
+from openmarlin.report.plots import curves_svg, map_svg, percent, similarity_svg
 from openmarlin.report.stats import Plane
 from openmarlin.report.strips import make_strip, spread
 

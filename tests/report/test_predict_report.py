@@ -19,7 +19,7 @@ from openmarlin.data.features import Features, WindowRow, rows_to_table
 from openmarlin.data.manifest import Row
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.report.answers import Wording
-from openmarlin.report.plots import face_colours
+from openmarlin.report.figure import face_colours
 from openmarlin.report.predict import write_report
 from openmarlin.report.predict_overlay import AnswersOverTime
 from openmarlin.report.probability import MAX_BLOCKS, make_chart, shown_outputs

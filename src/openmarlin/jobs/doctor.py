@@ -14,10 +14,10 @@ import torch
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.nets import ASSETS, FaceNets
+from openmarlin.machine import package_versions
 from openmarlin.model.io import load
 from openmarlin.model.runner import EncoderRunner
 from openmarlin.native import cpu_features
-from openmarlin.output import package_versions
 from openmarlin.video.support import decoders, round_trip
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from openmarlin.data.features import Features
 from openmarlin.data.thumbs import WindowThumb
-from openmarlin.report import plots, words
+from openmarlin.report import figure, plots, words
 from openmarlin.report.overview import MAX_FACES, Overview, survey
 from openmarlin.report.page import write_page
 from openmarlin.report.stats import face_similarity, principal_plane
@@ -61,7 +61,7 @@ def _context(
         "failures": failures[:MAX_FAILURES],
         "failures_hidden": max(0, len(failures) - MAX_FAILURES),
         "max_faces": MAX_FACES,
-        "few_faces": len(overview.faces) <= plots.DISTINCT,
+        "few_faces": len(overview.faces) <= figure.DISTINCT,
         "has_mesh": any(shot.strip.dots for shot in shots),
         **_pictures(features, overview),
     }

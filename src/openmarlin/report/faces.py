@@ -17,7 +17,7 @@ from openmarlin.data.face_table import POSE, pieces
 from openmarlin.data.manifest import Manifest, Row
 from openmarlin.data.thumbs import WindowThumb, load_thumbs
 from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
-from openmarlin.report import plots, words
+from openmarlin.report import figure, plots, words
 from openmarlin.report.page import write_page
 from openmarlin.report.strips import Strip, make_strip, spread
 from openmarlin.report.timeline import clock
@@ -195,7 +195,7 @@ def _face(
     ]
     shots = list(_shots(thumbs, own))
     alt = f"Head pose and {', '.join(moving)} of face {face} over time"
-    colour = plots.face_colours(plots.DISTINCT)[face % plots.DISTINCT]
+    colour = figure.face_colours(figure.DISTINCT)[face % figure.DISTINCT]
     return FaceCurves(face, colour, facts, Markup(plot), shots, alt)
 
 

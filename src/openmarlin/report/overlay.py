@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from openmarlin.report.plots import DISTINCT, face_colours
+from openmarlin.report.figure import DISTINCT, face_colours
 from openmarlin.video.picture import Image
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

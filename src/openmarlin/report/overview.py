@@ -16,7 +16,7 @@ import pyarrow as pa
 from openmarlin.data.features import row_titles
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.output import video_of
-from openmarlin.report.plots import face_colours
+from openmarlin.report.figure import face_colours
 from openmarlin.report.strips import Strip, make_strip, spread
 from openmarlin.report.timeline import Axis, Layout, Span, clock, lay_out, make_axis
 

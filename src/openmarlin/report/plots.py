@@ -1,60 +1,44 @@
-"""Pictures drawn with matplotlib, as SVG to be set into a page.
-
-The page's own colours and fonts apply: what should follow the text colour is drawn in a stand-in
-colour that becomes `currentColor`, so one picture suits a light and a dark page.
-"""
+"""Pictures drawn with matplotlib, as SVG to be set into a page."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.dom import minidom
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
+from openmarlin.report.figure import (
+    DASHES,
+    DISTINCT,
+    FEW_POINTS,
+    INK,
+    PALETTE,
+    Curve,
+    Values,
+    as_svg,
+    draw_grid,
+    draw_legend,
+    draw_line,
+    dress,
+    legend_columns,
+    new_figure,
+)
 from openmarlin.report.stats import Plane
 
-# Told apart by lightness as well as hue, and legible on white and on near-black.
-_PALETTE = (
-    "#3b82c4", "#e07b39", "#2a9d78", "#c2508f", "#8b6fd6", "#b8921a",
-    "#1fa3b5", "#d1495b", "#7a9a2e", "#9b7653", "#6474e5", "#7d8894",
-)  # fmt: skip
-DISTINCT = len(_PALETTE)
 _MARKERS = "os^Dv"
-_INK = "#010203"  # stand-in for the colour of text
 _POSITIVE, _NEGATIVE = "#3b82c4", "#e07b39"
 _STRONGEST = 0.72  # opacity of a cosine of 1: numbers on it stay readable
 _VECTOR_POINTS = 1500  # beyond it points are drawn as one image
 _CURVE_POINTS = 500
-_FEW_POINTS = 40  # are marked one by one
 _LEAST_SPAN = 10.0  # of an axis of degrees: noise shall look like noise
 _FEW_PLACES = 8
 _LEVEL_NAMES = 5  # below a matrix; more are turned
-_DASHES = ("-", "--", ":", "-.")
-
-Values = npt.NDArray[np.float64]
-Curve = tuple[Values, Values]
-"""Steps (n,) and values (n,)."""
-
-
-def face_colours(count: int) -> list[str]:
-    """Hex colours of `count` faces: distinct ones while there are enough, then a ramp of hues."""
-    if count <= DISTINCT:
-        return list(_PALETTE[:count])
-    hues = np.linspace(0.6, 1.4, count) % 1
-    rgb = mpl.colors.hsv_to_rgb(np.stack([hues, *np.full((2, count), [[0.65], [1]])], axis=1))
-    lightness = rgb**2.2 @ np.array([0.2126, 0.7152, 0.0722])  # relative luminance, about
-    rgb = np.clip(rgb * (0.2 / lightness[:, None]) ** (1 / 2.2), 0, 1)
-    return [mpl.colors.to_hex(colour) for colour in rgb]
 
 
 def map_svg(plane: Plane, faces: npt.NDArray[np.intp], colours: Sequence[str]) -> str:
@@ -62,7 +46,7 @@ def map_svg(plane: Plane, faces: npt.NDArray[np.intp], colours: Sequence[str]) -
 
     A few faces are told apart by marker and number too, and a line follows each through time.
     """
-    figure, axes = _figure(4.4, 4.0)
+    figure, axes = new_figure(4.4, 4.0)
     tint = np.array(colours)[faces]
     x, y = plane.xy.T
     if len(colours) > DISTINCT:
@@ -73,8 +57,8 @@ def map_svg(plane: Plane, faces: npt.NDArray[np.intp], colours: Sequence[str]) -
         number = 1 if name == "x" else 2
         axis.set_label_text(f"component {number} ({percent(share)} of variance)")
     axes.margins(0.08)
-    _draw_grid(axes)
-    return _svg(figure, "map")
+    draw_grid(axes)
+    return as_svg(figure, "map")
 
 
 def percent(share: float) -> str:
@@ -103,7 +87,7 @@ def _draw_paths(
             (x[rows[0]], y[rows[0]]),
             (5, 4),
             textcoords="offset points",
-            color=_INK,
+            color=INK,
             weight="bold",
             size=8,
         )
@@ -117,10 +101,10 @@ def similarity_svg(
         mpl.colors.to_rgba(_POSITIVE if value >= 0 else _NEGATIVE, abs(value) * _STRONGEST)
         for value in matrix.flat
     ]
-    figure, axes = _figure(4.4, 4.0)
+    figure, axes = new_figure(4.4, 4.0)
     _draw_cells(axes, tints, [_cosine(value) for value in matrix.flat], rows, columns)
     axes.xaxis.tick_top()
-    return _svg(figure, "similarity")
+    return as_svg(figure, "similarity")
 
 
 def confusion_svg(counts: npt.NDArray[np.float64], names: Sequence[str], name: str) -> str:
@@ -134,14 +118,14 @@ def confusion_svg(counts: npt.NDArray[np.float64], names: Sequence[str], name: s
         mpl.colors.to_rgba(_POSITIVE if is_right else _NEGATIVE, share * _STRONGEST)
         for share, is_right in zip(shares.flat, right.flat, strict=True)
     ]
-    figure, axes = _figure(4.4, 4.2)
+    figure, axes = new_figure(4.4, 4.2)
     _draw_cells(axes, tints, [f"{count:,.0f}" for count in counts.flat], names, names)
     if len(names) > _LEVEL_NAMES:
         axes.tick_params(axis="x", labelrotation=60)
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
     axes.set(xlabel="answered", ylabel="true")
-    return _svg(figure, name)
+    return as_svg(figure, name)
 
 
 def _draw_cells(
@@ -160,7 +144,7 @@ def _draw_cells(
     if count <= DISTINCT:
         digits = 9.0 if count <= 3 else 7.5 if count <= 8 else 6.0
         for (row, column), text in zip(np.ndindex(count, count), texts, strict=True):
-            axes.text(column, row, text, ha="center", va="center", size=digits, color=_INK)
+            axes.text(column, row, text, ha="center", va="center", size=digits, color=INK)
     size = 8.0 if count <= DISTINCT else 6.0
     axes.set_yticks(range(count), rows, size=size, parse_math=False)
     axes.set_xticks(range(count), columns, size=size, rotation=0 if count <= DISTINCT else 90)
@@ -170,17 +154,17 @@ def _draw_cells(
 
 def scatter_svg(x: Values, y: Values, name: str, *, x_label: str, y_label: str) -> str:
     """Points on one scale for both axes, and the line on which both are equal."""
-    figure, axes = _figure(4.4, 4.0)
-    style: Any = {"markersize": 4, "markeredgewidth": 0, "alpha": 0.45, "color": _PALETTE[0]}
+    figure, axes = new_figure(4.4, 4.0)
+    style: Any = {"markersize": 4, "markeredgewidth": 0, "alpha": 0.45, "color": PALETTE[0]}
     axes.plot(x, y, "o", rasterized=len(x) > _VECTOR_POINTS, **style)
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     axes.margins(0.05)
-    axes.axline((low, low), slope=1, color=_INK, alpha=0.4, linewidth=0.8, linestyle="--")
+    axes.axline((low, low), slope=1, color=INK, alpha=0.4, linewidth=0.8, linestyle="--")
     room = 0.04 * (high - low) or 1.0
     axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room), aspect="equal")
     axes.set(xlabel=x_label, ylabel=y_label)
-    _draw_grid(axes)
-    return _svg(figure, name)
+    draw_grid(axes)
+    return as_svg(figure, name)
 
 
 def curves_svg(
@@ -206,13 +190,13 @@ def curves_svg(
         x_logarithmic: the places are positive, and shown by their magnitude.
         spreads: label -> (n,) how far values reach up and down.
     """
-    figure, axes = _figure(4.4, 2.9)
+    figure, axes = new_figure(4.4, 2.9)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         finite = np.isfinite(values)
         if label in spreads:
-            style: Any = {"ecolor": _PALETTE[number % DISTINCT], "elinewidth": 1, "capsize": 3}
+            style: Any = {"ecolor": PALETTE[number % DISTINCT], "elinewidth": 1, "capsize": 3}
             axes.errorbar(steps, values, spreads[label], fmt="none", **style)
-        _draw_line(axes, number, label, _thinned(steps[finite], values[finite]), dots=True)
+        draw_line(axes, number, label, _thinned(steps[finite], values[finite]), dots=True)
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -231,9 +215,9 @@ def curves_svg(
             axes.set_xticks(places, [f"{place:g}" for place in places])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "step"))
-    _draw_grid(axes)
-    _draw_legend(axes, len(curves))
-    return _svg(figure, name)
+    draw_grid(axes)
+    draw_legend(axes, len(curves))
+    return as_svg(figure, name)
 
 
 def square_svg(
@@ -257,47 +241,22 @@ def square_svg(
         dots: mark the points of a curve, while they are few.
         marks: points of note.
     """
-    rows_of_names = 0 if len(curves) == 1 else -(-len(curves) // _legend_columns(len(curves)))
-    figure, axes = _figure(4.4, 4.1 + 0.17 * rows_of_names)
+    rows_of_names = 0 if len(curves) == 1 else -(-len(curves) // legend_columns(len(curves)))
+    figure, axes = new_figure(4.4, 4.1 + 0.17 * rows_of_names)
     if diagonal:
-        axes.plot((0, 1), (0, 1), color=_INK, alpha=0.4, linewidth=0.8, linestyle="--")
+        axes.plot((0, 1), (0, 1), color=INK, alpha=0.4, linewidth=0.8, linestyle="--")
     for number, (label, curve) in enumerate(curves.items()):
         places, values = curve
         finite = np.flatnonzero(np.isfinite(values) & np.isfinite(places))
         kept = finite[:: max(1, len(finite) // _CURVE_POINTS)]
         kept = np.union1d(kept, finite[-1:])
-        _draw_line(axes, number, label, (places[kept], values[kept]), dots=dots)
+        draw_line(axes, number, label, (places[kept], values[kept]), dots=dots)
     for place, value in marks:
-        axes.plot(place, value, "o", color=_INK, markersize=6, fillstyle="none", clip_on=False)
+        axes.plot(place, value, "o", color=INK, markersize=6, fillstyle="none", clip_on=False)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xlabel=x, ylabel=y)
-    _draw_grid(axes)
-    _draw_legend(axes, len(curves))
-    return _svg(figure, name)
-
-
-def _draw_line(axes: Axes, number: int, label: str, curve: Curve, *, dots: bool) -> None:
-    marker = "o" if dots and len(curve[0]) <= _FEW_POINTS else ""
-    colour, dash = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
-    style: Any = {"color": colour, "linestyle": dash, "markersize": 3.5}
-    axes.plot(*curve, linewidth=1.4, marker=marker, markeredgewidth=0, label=label, **style)
-
-
-def _draw_grid(axes: Axes) -> None:
-    axes.grid(color=_INK, alpha=0.1, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _draw_legend(axes: Axes, count: int) -> None:
-    if count > 1:
-        above: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-        look: Any = {"fontsize": 8, "labelcolor": _INK, "handlelength": 2.2, "frameon": False}
-        legend = axes.legend(ncols=_legend_columns(count), **look, **above)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-
-
-def _legend_columns(count: int) -> int:
-    return 1 if count < 5 else 2
+    draw_grid(axes)
+    draw_legend(axes, len(curves))
+    return as_svg(figure, name)
 
 
 def time_svg(
@@ -315,24 +274,24 @@ def time_svg(
     figure.patch.set_alpha(0)
     every: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (title, curves) in zip(every, panels.items(), strict=True):
-        _dress(axes)
+        dress(axes)
         for number, (label, values) in enumerate(curves.items()):
             x, y = _thinned(times_s, values)
-            colour, dash = _PALETTE[number % DISTINCT], _DASHES[number % len(_DASHES)]
+            colour, dash = PALETTE[number % DISTINCT], DASHES[number % len(DASHES)]
             style: Any = {"color": colour, "linestyle": dash, "markersize": 3}
-            marker = "." if len(x) <= _FEW_POINTS else ""
+            marker = "." if len(x) <= FEW_POINTS else ""
             axes.plot(x, y, linewidth=1.2, marker=marker, label=label, **style)
         axes.set_ylabel(title)
         low, high = axes.get_ylim()
         middle, half = (low + high) / 2, max((high - low) / 2, _LEAST_SPAN / 2)
         axes.set_ylim((0, max(0.25, high)) if title == share else (middle - half, middle + half))
         axes.set_xlim(times_s[0], max(times_s[-1], times_s[0] + 1e-3))
-        _draw_grid(axes)
+        draw_grid(axes)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         beside: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "borderaxespad": 0.4}
-        axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.8, **beside)
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, handlelength=1.8, **beside)
     every[-1].set_xlabel("time (s)")
-    return _svg(figure, name)
+    return as_svg(figure, name)
 
 
 def _thinned(x: Values, y: Values) -> Curve:
@@ -351,55 +310,3 @@ def _cosine(value: float) -> str:
     """Two places, without a leading zero or a minus before nothing: .83, -.07, 0, 1."""
     text = f"{value:.2f}".replace("0.", ".").replace("-", "−")
     return {"1.00": "1", "−1.00": "−1", ".00": "0", "−.00": "0"}.get(text, text)
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A clear figure of width x height inches with one set of axes, everything in the ink."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    _dress(axes)
-    return figure, axes
-
-
-def _dress(axes: Axes) -> None:
-    """Everything in the ink, on no ground of its own."""
-    axes.patch.set_alpha(0)
-    axes.tick_params(colors=_INK, labelsize=8, width=0.6, length=3)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set(color=_INK, size=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[:].set(color=_INK, alpha=0.35, linewidth=0.6)
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """The figure as an <svg> element; `name` keeps the ids of several on one page apart."""
-    buffer = io.StringIO()
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "svg.image_inline": True}
-    with mpl.rc_context(settings), warnings.catch_warnings():
-        # The browser draws the text, with its own fonts.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing", category=UserWarning)
-        canvas: Any = FigureCanvasSVG(figure)
-        canvas.print_svg(buffer, metadata={"Date": None})
-    return _for_a_page(buffer.getvalue().replace(_INK, "currentColor"), name)
-
-
-def _for_a_page(text: str, name: str) -> str:
-    """A whole SVG file as an element of a page, which sizes it; ids become its own."""
-    # minidom keeps prefixes as they are; ElementTree would have them registered process-wide.
-    root: Any = minidom.parseString(text).documentElement
-    for key in ("width", "height", "xmlns:xlink"):
-        root.removeAttribute(key)
-    for metadata in root.getElementsByTagName("metadata"):
-        metadata.parentNode.removeChild(metadata)
-    for element in [root, *root.getElementsByTagName("*")]:
-        for key, value in element.attributes.items():
-            if key == "id":
-                element.setAttribute(key, f"{name}-{value}")
-            elif key == "xlink:href":
-                element.removeAttribute(key)
-                link = f"#{name}-{value[1:]}" if value.startswith("#") else value
-                element.setAttribute("href", link)
-            elif "url(#" in value:
-                element.setAttribute(key, value.replace("url(#", f"url(#{name}-"))
-    return str(root.toxml())

@@ -13,9 +13,10 @@ from openmarlin.data.manifest import Row, display
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.report import words
 from openmarlin.report.answers import MOST_OUTPUTS, Wording, counts
+from openmarlin.report.figure import face_colours
 from openmarlin.report.overview import MAX_FACES, FaceView, Overview, VideoView, spans_of, survey
 from openmarlin.report.page import data_address, jpeg, write_page
-from openmarlin.report.plots import face_colours, percent
+from openmarlin.report.plots import percent
 from openmarlin.report.probability import Chart, make_chart, shown_outputs
 from openmarlin.report.timeline import Axis, Layout, clock, lay_out, make_axis
 from openmarlin.tasks.inference import Answers

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from openmarlin.report.answers import MOST_OUTPUTS, Wording
-from openmarlin.report.plots import face_colours
+from openmarlin.report.figure import face_colours
 from openmarlin.report.timeline import Axis, clock
 from openmarlin.tasks.labels import Values
 

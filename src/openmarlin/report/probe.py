@@ -14,7 +14,8 @@ from markupsafe import Markup
 from openmarlin.output import atomic
 from openmarlin.report import metric_words
 from openmarlin.report.evaluation import Section
-from openmarlin.report.plots import Curve, curves_svg, percent
+from openmarlin.report.figure import Curve
+from openmarlin.report.plots import curves_svg, percent
 from openmarlin.tasks.labels import Target
 from openmarlin.tasks.metrics import MAIN_METRIC, split_name
 from openmarlin.tasks.probe import Draw

@@ -16,8 +16,9 @@ from markupsafe import Markup
 from openmarlin.errors import option
 from openmarlin.output import CONFIG_FILE, ENVIRONMENT_FILE
 from openmarlin.report import words
+from openmarlin.report.figure import Curve
 from openmarlin.report.page import data_address, write_page
-from openmarlin.report.plots import Curve, curves_svg
+from openmarlin.report.plots import curves_svg
 from openmarlin.report.strips import spread
 from openmarlin.settings import group, read_recipe
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
