@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from openmarlin.report.metric_words import number, title
 from openmarlin.report.figure import Curve
+from openmarlin.report.metric_words import number, title
 from openmarlin.report.plots import confusion_svg, scatter_svg, square_svg
 from openmarlin.tasks.evaluation import UNCALIBRATED, Evaluation
 from openmarlin.tasks.labels import Values
