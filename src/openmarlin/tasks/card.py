@@ -28,8 +28,9 @@ def write_card(config: TaskConfig, evaluation: Evaluation | None = None) -> str:
     Args:
         config: of the model. Of `trained_on` the card shows, as far as they are there: `recipe`,
             `encoder` (name, sha256, licence, source), `labels` (a fingerprint), `split` (how it was
-            made), `parts` (by train, val, test: rows, groups, of_class), `learnt_from` (rows) and
-            `left_out` (reasons with counts). Of `chosen_on`: `rows`, `tried`, `metric`, `value`,
+            made), `parts` (by train, val, test: rows, groups, of_class), `learnt_from` (rows),
+            `windows_a_row`, `compression` (of the videos, as their table says) and `left_out`
+            (reasons with counts). Of `chosen_on`: `rows`, `tried`, `metric`, `value`,
             `settings`.
         evaluation: on test.
     """
@@ -86,8 +87,8 @@ import openmarlin
 answers = openmarlin.predict("VIDEO", model="THIS_FOLDER", out="DIR")
 ```
 
-The column `p_{output}` (of a regression `predicted_{output}`) holds the answer. A video without a
-face gets the mean answer to the training labels, and is marked.
+The column `p_{output}` (of a regression `predicted_{output}`) holds the answer. `predict` leaves
+that to a video without a face empty; `evaluate` counts it with the mean of the training labels.
 """
 
 
@@ -109,12 +110,19 @@ def _data(config: TaskConfig) -> Iterator[str]:
     for key, text in (
         ("split", "The split was {}."),
         ("learnt_from", "Training videos that show a face, of which it has learnt: {}."),
+        ("windows_a_row", f"{_window(config)}; a video had {{}} of them on average."),
+        ("compression", "Compression of the videos: {}."),
         ("labels", "Fingerprint of videos, split and labels: `{}`."),
     ):
         if about.get(key):
             yield text.format(about[key]) + "\n"
     for reason, n in about.get("left_out", {}).items():
         yield f"Left out of the table: {n} {reason}.\n"
+
+
+def _window(config: TaskConfig) -> str:
+    frames = config.trained_on.get("encoder", {}).get("frames", "the encoder's")
+    return f"A window is {frames} frames at rate {config.sampling.get('rate', 1)}"
 
 
 def _choice(config: TaskConfig) -> Iterator[str]:

@@ -192,7 +192,11 @@ class Problem:
             temperature=temperature,
             thresholds=thresholds,
             prior=prior_of(train.labels, self.target),
-            trained_on={**self.history, "learnt_from": len(train)},
+            trained_on={
+                **self.history,
+                "learnt_from": len(train),
+                "windows_a_row": self.features.windows_a_row,
+            },
             chosen_on={
                 "rows": len(val),
                 "tried": len(fitted.trials),
@@ -232,11 +236,14 @@ def history_of(
             "groups": len({group_of(row) for row in some}),
             "of_class": target.count(values),
         }
+    compressions = {row.labels.get("compression", "") for row in rows} - {""}
     return {
         "recipe": f"probe, {head} head on frozen features",
+        "compression": ", ".join(sorted(compressions)),
         "parts": parts,
         "encoder": {
             "name": config.name,
+            "frames": config.frames,
             "sha256": weights_sha256(encoder),
             "licence": config.licence,
             "source": config.source,

@@ -70,6 +70,12 @@ class RowFeatures:
         """(N,) whether a face was seen."""
         return np.asarray(np.isfinite(self.vectors).all(axis=1))
 
+    @property
+    def windows_a_row(self) -> float:
+        """Windows with a face, on average over the rows that show one."""
+        n_windows = np.isfinite(self.extracted.features.embeddings).all(axis=1).sum()
+        return round(float(n_windows / max(self.seen.sum(), 1)), 2)
+
     def windows_of(self) -> list[NDArray[np.int64]]:
         """For every row the windows with a face, positions in the table."""
         shown = np.flatnonzero(np.isfinite(self.extracted.features.embeddings).all(axis=1))
