@@ -1,9 +1,11 @@
 """What the tasks can do on the corpora at hand; `python -m benchmarks.tasks LABELS --out RUNS`.
 
 LABELS is what `benchmarks.task_labels` wrote. Every table is probed with three kinds of frozen
-features, the same rows, split and choices: the weights that ship, random weights of the same shape,
-and raw pixels. Differences are paired, on the same resamples of groups. Runs that are there are not
-made again. Results go to benchmarks/results/tasks.json, and tables to docs/lab/tasks.md.
+features, the same rows, splits and choices: the weights that ship, random weights of their shape,
+and raw pixels. The large table (actions) has one split, and shares of its labels; of the small ones
+every group is tested once, in five folds, with the fold after it as validation. Differences are
+paired, on the same resamples of groups. Results go to benchmarks/results/tasks.json, and tables to
+docs/lab/tasks.md (`python -m benchmarks.task_tables`). Runs and features that are there are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.model_selection import StratifiedGroupKFold
 
 import openmarlin
 from benchmarks.common import console, save
@@ -29,17 +32,25 @@ from openmarlin.data.clips import Sampling
 from openmarlin.data.extraction import Extractor
 from openmarlin.data.features import META_FILE, Features
 from openmarlin.data.formats import embedding_column
-from openmarlin.data.manifest import read_manifest
+from openmarlin.data.manifest import Row, read_manifest
 from openmarlin.face.landmarker import shared_landmarker
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, save_folder, weights_sha256
 from openmarlin.model.zoo import DEFAULT_MODEL
 from openmarlin.output import Failures
+from openmarlin.tasks.evaluation import evaluate_predictions
 from openmarlin.tasks.inference import unlabelled
+from openmarlin.tasks.labels import Target, infer_target
+from openmarlin.tasks.predictions import PREDICTIONS_FILE, Predictions
+from openmarlin.tasks.probe import Problem
+from openmarlin.tasks.probe_features import FeatureFolder, RowFeatures, extract_features
+from openmarlin.tasks.scorecard import METRICS_JSON, as_json
+from openmarlin.tasks.settings import ProbeSettings
+from openmarlin.tasks.splits import SPLITS_FILE, TEST, TRAIN, VAL, group_of
 
 SHARES = (1.0, 0.5, 0.1, 0.01)
-PIXELS_SIDE = 28
+PIXELS_SIDE, FOLDS = 28, 5
 
 
 @dataclass(frozen=True)
@@ -124,55 +135,118 @@ def pixel_features(table: Path, folder: Path, config: ModelConfig, sha256: str) 
 
 
 def run(labels: Path, out: Path, tasks: Sequence[Task]) -> dict[str, Any]:
-    """Probe every table with every kind of features, then compare them in pairs."""
+    """Every table with every kind of features."""
     random = random_weights(out / "random")
-    shipped = load(DEFAULT_MODEL)
     results: dict[str, Any] = {}
     for task in tasks:
-        table = labels / f"{task.name}.csv"
-        pixels = pixel_features(
-            table, out / f"{task.name}-pixels-features", shipped.config, weights_sha256(shipped)
-        )
-        contenders: dict[str, dict[str, Any]] = {
-            "shipped": {"model": DEFAULT_MODEL},
-            "random": {"model": str(random)},
-            "pixels": {"model": DEFAULT_MODEL, "features": pixels},
-        }
-        runs = {}
-        for name, how in contenders.items():
-            folder = out / f"{task.name}-{name}"
-            if not (folder / "model").is_dir():
-                console.print(f"{task.name}: {name}")
-                openmarlin.probe(
-                    table,
-                    label=task.label,
-                    shares=task.shares,
-                    out=folder,
-                    resume=True,
-                    progress=True,
-                    **how,
-                )
-            runs[name] = json.loads((folder / "metrics.json").read_text("utf-8"))
-        results[task.name] = {"runs": runs, "differences": _differences(task, out)}
+        console.print(task.name)
+        probe = _one_split if len(task.shares) > 1 else _folds
+        results[task.name] = probe(task, labels / f"{task.name}.csv", out, random)
     return results
 
 
-def _differences(task: Task, out: Path) -> dict[str, Any]:
-    """The weights that ship against the others, on the test rows of the same split."""
-    differences = {}
-    for other in ("random", "pixels"):
-        folder = out / f"{task.name}-shipped-{other}"
-        openmarlin.evaluate(
-            out / f"{task.name}-shipped" / "predictions.csv",
-            out / f"{task.name}-shipped" / "splits.csv",
+def _one_split(task: Task, table: Path, out: Path, random: Path) -> dict[str, Any]:
+    """The verb itself, and its shares of the labels."""
+    shipped = load(DEFAULT_MODEL)
+    pixels = pixel_features(
+        table, out / f"{task.name}-pixels-features", shipped.config, weights_sha256(shipped)
+    )
+    contenders: dict[str, dict[str, Any]] = {
+        "pixels": {"model": DEFAULT_MODEL, "features": pixels},
+        "shipped": {"model": DEFAULT_MODEL},
+        "random": {"model": str(random)},
+    }
+    for name, how in contenders.items():
+        folder = out / f"{task.name}-{name}"
+        if not (folder / "model").is_dir():
+            console.print(f"  {name}")
+            more = {"label": task.label, "shares": task.shares, "resume": True}
+            openmarlin.probe(table, out=folder, progress=True, **more, **how)
+    return {
+        name: _content(out / f"{task.name}-{name}", out / f"{task.name}-shipped", task)
+        for name in contenders
+    }
+
+
+def _content(folder: Path, shipped: Path, task: Task) -> dict[str, Any]:
+    """metrics.json of a run, and what the weights that ship are ahead of it on the same rows."""
+    content = json.loads((folder / METRICS_JSON).read_text("utf-8"))
+    if folder != shipped:
+        judged = openmarlin.evaluate(
+            shipped / PREDICTIONS_FILE,
+            shipped / SPLITS_FILE,
             label=task.label,
-            against=out / f"{task.name}-{other}" / "predictions.csv",
-            out=folder,
+            against=folder / PREDICTIONS_FILE,
+            out=folder.with_name(f"{folder.name}-against"),
             overwrite=True,
         )
-        content = json.loads((folder / "metrics.json").read_text("utf-8"))
-        differences[other] = content["metrics"]
-    return differences
+        content["ahead"] = as_json(judged.evaluation)["metrics"]
+    return dict(content)
+
+
+def _folds(task: Task, table: Path, out: Path, random: Path) -> dict[str, Any]:
+    """Every group tested once; the numbers of all folds together."""
+    rows = read_manifest(table).rows
+    target = infer_target(task.label, rows)
+    folds = _fold_of(rows, target.encode(rows))
+    shipped = load(DEFAULT_MODEL)
+    parts = out / f"{task.name}-pixels-features"
+    pixel_features(table, parts, shipped.config, weights_sha256(shipped))
+    every: dict[str, Predictions] = {}
+    for name in ("shipped", "random", "pixels"):
+        encoder = load(str(random)) if name == "random" else shipped
+        if name == "pixels":
+            features = FeatureFolder.open(parts).read(rows, tokens=False)
+        else:
+            folder = out / f"{task.name}-{name}" / "features"
+            failures = Failures(folder / "failures.csv")
+            features = extract_features(
+                encoder, rows, Sampling(), folder, failures,
+                tokens=False, precision="auto", batch=8, workers=None, progress=True,
+            )  # fmt: skip
+        every[name] = _pooled(target, rows, folds, features, encoder)
+    results = {}
+    for name, predictions in every.items():
+        against = every["shipped"] if name != "shipped" else None
+        other = evaluate_predictions(predictions)
+        results[name] = as_json(other)
+        if against is not None:
+            ahead = evaluate_predictions(against, against=predictions)
+            results[name]["ahead"] = as_json(ahead)["metrics"]
+    return results
+
+
+def _fold_of(rows: Sequence[Row], labels: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(N,) the fold in which a row is tested; groups stay whole, classes are spread evenly."""
+    folds = np.zeros(len(rows), np.intp)
+    divide = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    groups = [group_of(row) for row in rows]
+    for number, (_, places) in enumerate(divide.split(labels, labels[:, 0].astype(int), groups)):
+        folds[places] = number
+    return folds
+
+
+def _pooled(
+    target: Target,
+    rows: Sequence[Row],
+    folds: NDArray[np.intp],
+    features: RowFeatures,
+    encoder: Encoder,
+) -> Predictions:
+    """The answers to every row of the model that has not seen its fold."""
+    settings = ProbeSettings(out=Path("unused"))
+    labels = target.encode(rows)
+    scores = np.zeros((len(rows), len(target.outputs)))
+    for fold in range(FOLDS):
+        names = {fold: TEST, (fold + 1) % FOLDS: VAL}
+        split = [
+            replace(row, split=names.get(int(own), TRAIN))
+            for row, own in zip(rows, folds, strict=True)
+        ]
+        problem = Problem(target, split, labels, features, encoder, Sampling(), settings)
+        outcome = problem.learn(problem.examples(TRAIN))
+        scores[folds == fold] = outcome.answers.rows[folds == fold]
+    return Predictions(target, rows, labels, scores, features.seen)
 
 
 def main() -> None:
