@@ -174,7 +174,7 @@ def _change(folder: Path, change: Any) -> None:
         (_unknown_key, "voltage"),
         (_unknown_head, "oracle"),
         (_other_target, "does not fit"),
-        (_no_target, "target"),
+        (_no_target, "kind"),
         (_missing_tensor, "linear.bias"),
         (_damaged_head, "head.safetensors"),
         (_damaged_config, "config.json"),
@@ -194,7 +194,7 @@ def test_a_folder_that_is_no_model_of_a_task_is_refused(
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model of a task"):
         TaskModel.load(tmp_path)
-    with pytest.raises(ModelError, match="no model of a task"):
+    with pytest.raises(ModelError, match="no such folder"):
         TaskModel.load(tmp_path / "gone")
     save_folder(make_model(LinearHead(12, 3)).encoder, tmp_path / "encoder")
     with pytest.raises(ModelError, match="probe"):

@@ -174,10 +174,7 @@ def _load_head(path: Path, config: TaskConfig, device: str) -> Head:
         head = make_head(config.head)
     except ModelError as error:
         raise ModelError(f"{path / CONFIG}: {error}") from None
-    try:
-        n_outputs = len(Target.of(config.target).outputs)
-    except (KeyError, TypeError):
-        raise ModelError(f"{path / CONFIG}: task.target does not say what is predicted") from None
+    n_outputs = len(Target.of(config.target).outputs)
     if config.head.get("n_outputs") != n_outputs:
         raise ModelError(
             f"{path / CONFIG}: a head of {config.head.get('n_outputs')} outputs does not fit a "
