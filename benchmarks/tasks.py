@@ -44,7 +44,12 @@ from openmarlin.tasks.inference import unlabelled
 from openmarlin.tasks.labels import Target, infer_target
 from openmarlin.tasks.predictions import PREDICTIONS_FILE, Predictions
 from openmarlin.tasks.probe import Problem
-from openmarlin.tasks.probe_features import FeatureFolder, RowFeatures, extract_features
+from openmarlin.tasks.probe_features import (
+    FeatureFolder,
+    RowFeatures,
+    extract_features,
+    settings_of,
+)
 from openmarlin.tasks.scorecard import METRICS_JSON, as_json
 from openmarlin.tasks.settings import ProbeSettings
 from openmarlin.tasks.splits import SPLITS_FILE, TEST, TRAIN, VAL, group_of
@@ -128,7 +133,7 @@ def pixel_features(table: Path, folder: Path, config: ModelConfig, sha256: str) 
     meta = {
         # `probe` asks whether features are of its encoder; here they stand in for it.
         "model": {"name": "raw pixels", "sha256": sha256},
-        "settings": {"rate": 2, "stride": 16, "tail": "pad", "faces": "largest"},
+        "settings": {**settings_of(Sampling()), "tokens": False},
     }
     Features(columns.set_column(place, field, column), meta).save(folder)
     return folder

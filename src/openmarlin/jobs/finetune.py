@@ -144,7 +144,8 @@ def finetune(
             folder = stack.enter_context(_open_folder(request, named, engine))
             if named.videos:
                 folder.begin()
-                _make_store(named, request, folder, progress=progress)
+                if Checkpoints(request.out).newest() is None:  # later it must stay what it is
+                    _make_store(named, request, folder, progress=progress)
         elif named.videos:  # the main process is here when the store is
             stack.enter_context(engine)
         labelled = split_store(

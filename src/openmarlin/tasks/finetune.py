@@ -176,7 +176,7 @@ class Finetuning(Task):
         return TaskConfig(
             target=self.target.as_dict(),
             head=network.head.config,
-            sampling={"rate": settings.rate, "stride": settings.stride, "faces": "largest"},
+            sampling={"rate": settings.rate, "stride": settings.stride, "faces": "all"},
             over_time="answers",
             over_faces="max" if self.target.is_forgery else "mean",
             prior=tuple(p + (1 - p) * settings.self_blend for p in prior),

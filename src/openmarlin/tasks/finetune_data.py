@@ -267,6 +267,13 @@ def class_shares(labels: Values) -> Values:
     return np.asarray(1 / counts[classes])
 
 
+def faces_of_windows(labelled: LabelledStore, windows: WindowDataset) -> Indices:
+    """(n,) a number for the face that each window shows, the same in every part of the split."""
+    tracks = labelled.store.tracks
+    numbers = {face: i for i, face in enumerate(dict.fromkeys(track.face for track in tracks))}
+    return np.array([numbers[tracks[number].face] for number, _ in windows.windows])
+
+
 def rows_of_windows(labelled: LabelledStore, windows: WindowDataset) -> Indices:
     """(n,) the position of the row that each window is of."""
     return labelled.row_of[[number for number, _ in windows.windows]]

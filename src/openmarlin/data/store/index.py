@@ -68,6 +68,11 @@ class Track(NamedTuple):  # built ten times faster than a frozen dataclass
     sound_bytes: int = 0
     point_bytes: int = 0
 
+    @property
+    def face(self) -> str:
+        """Whose stretch it is: the pieces of one face in one video have the same."""
+        return self.name.rpartition("@")[0] or self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
