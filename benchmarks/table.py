@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, console
+from benchmarks.task_tables import tasks_lines
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- measured: begin (python -m benchmarks.table) -->", "<!-- measured: end -->"
@@ -233,6 +234,7 @@ PAGES = {
         "probe_speed": probe_speed_lines,
     },
     "lab/probes.md": {"probes": probes_lines},
+    "lab/tasks.md": {"tasks": tasks_lines},
 }
 """Page -> name of the results -> what makes lines of them."""
 
