@@ -239,7 +239,7 @@ def history_of(
     compressions = {row.labels.get("compression", "") for row in rows} - {""}
     return {
         "recipe": f"probe, {head} head on frozen features",
-        "compression": ", ".join(sorted(compressions)),
+        **({"compression": ", ".join(sorted(compressions))} if compressions else {}),
         "parts": parts,
         "encoder": {
             "name": config.name,
