@@ -108,7 +108,8 @@ def random_weights(folder: Path) -> Path:
 def pixel_features(table: Path, folder: Path, config: ModelConfig, sha256: str) -> Path:
     """A folder as `extract` writes it, of raw pixels, for `probe --features`; made once.
 
-    As many principal components as an embedding has numbers, of all windows: no label is looked at.
+    As many principal components as an embedding has numbers (or there are windows), of all windows:
+    no label is looked at.
     """
     if (folder / META_FILE).is_file():
         return folder
@@ -124,8 +125,9 @@ def pixel_features(table: Path, folder: Path, config: ModelConfig, sha256: str) 
     extracted = extractor.run(manifest, folder, Failures(folder / "failures.csv"), progress=True)
     values = extracted.features.embeddings
     seen = np.isfinite(values).all(axis=1)
-    components = np.full((len(values), config.width), np.nan, np.float32)
-    components[seen] = PCA(config.width, random_state=0).fit_transform(values[seen])
+    n_components = min(config.width, int(seen.sum()) - 1)
+    components = np.full((len(values), n_components), np.nan, np.float32)
+    components[seen] = PCA(n_components, random_state=0).fit_transform(values[seen])
     columns = extracted.features.table
     place = columns.schema.get_field_index("embedding")
     column = embedding_column(components)
