@@ -9,7 +9,7 @@ demo: $(READY)  ## features of the example clips with a report, and what the mod
 	$(BIN)/openmarlin extract examples/clips --out demo-out/features --faces all --overwrite
 	$(BIN)/openmarlin reconstruct examples/clips/single_face.mp4 --out demo-out/reconstruction --overwrite
 
-test: $(READY)  ## the fast suite (about 13 minutes on two cores)
+test: $(READY)  ## the fast suite (about 15 to 20 minutes on two cores)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(READY)  ## the rest: large models, long runs

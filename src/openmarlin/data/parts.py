@@ -139,10 +139,10 @@ class FinishedVideos(VideoParts):
             record: how it was read.
             boxes: where its faces are; None where it shows none, or nobody asks.
         """
-        if boxes is None:
-            self._boxes(row).unlink(missing_ok=True)  # of an earlier file of this name
-        else:
+        if boxes is not None:
             boxes.save(self._boxes(row))
+        elif self._boxes(row).is_file():
+            self._boxes(row).unlink()  # of an earlier file of this name
         if tokens:
             with atomic(self._tokens(row)) as part:
                 part.write_bytes(save(dict(tokens), {"video": display(row.video)}))

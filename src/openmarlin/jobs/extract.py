@@ -95,7 +95,7 @@ def extract(
         else:
             path = Path(stack.enter_context(TemporaryDirectory(prefix="openmarlin-")))
             failures = Failures(path / "failures.csv")
-        extracted = engine.extractor.run(manifest, path, failures, progress=progress)
+        extracted = engine.extractor().run(manifest, path, failures, progress=progress)
         meta = _meta(s, engine, manifest, extracted, len(failures))
         result = Extraction(
             extracted.features.table, meta, extracted.thumbs, failures.as_dict(), s.out
@@ -147,18 +147,26 @@ class Engine:
         claim_process()
         module = load(s.model, part="encoder")
         self.config, self.sha256 = module.config, weights_sha256(module)
-        sampling = Sampling(
+        self._sampling = Sampling(
             s.rate, s.stride, s.tail, s.faces, s.precropped, s.align, s.limit_seconds
         )
-        sampling.windows(self.config.frames)  # what does not fit is refused here
+        self._sampling.windows(self.config.frames)  # what does not fit is refused here
         choose(s.precision, s.backend, next(module.parameters()).device)
-        self._tokens = s.tokens
+        self._settings = s
         self._runner = start_runner(module, s.precision, s.backend)
-        self.extractor = Extractor(
+
+    def extractor(self) -> Extractor:
+        """What reads videos for it.
+
+        It is not kept: two that hold each other live on, with all threads, until garbage is
+        collected.
+        """
+        s = self._settings
+        return Extractor(
             self,
             self.config,
             self.config.width,
-            sampling,
+            self._sampling,
             None if s.precropped else shared_landmarker(),
             s.batch,
             s.workers,
@@ -173,7 +181,9 @@ class Engine:
         self, clips: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Features, and tokens if they are wanted."""
-        return self.runner(clips, tokens=True) if self._tokens else (self.runner(clips), None)
+        return (
+            self.runner(clips, tokens=True) if self._settings.tokens else (self.runner(clips), None)
+        )
 
 
 def _meta(
