@@ -11,11 +11,12 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmarlin.console import job_progress
@@ -23,6 +24,7 @@ from openmarlin.data.boxes import FaceBoxes
 from openmarlin.data.clips import FaceClip, Sampling
 from openmarlin.data.features import Features, WindowRow
 from openmarlin.data.feed import VideoEnd, VideoFeed
+from openmarlin.data.formats import embedding_column
 from openmarlin.data.manifest import Manifest, Row
 from openmarlin.data.parts import FinishedVideos, Record
 from openmarlin.data.thumbs import ThumbKeeper, WindowThumb, make_thumb
@@ -61,6 +63,15 @@ class Extracted:
     records: dict[str, Record]
     thumbs: list[WindowThumb]
     throughput: dict[str, float]
+
+    def with_vectors(self, vectors: NDArray[np.float32]) -> Extracted:
+        """The same windows with other vectors (W, E)."""
+        table = self.features.table
+        column = embedding_column(vectors)
+        field_of = pa.field("embedding", column.type, nullable=False)
+        place = table.schema.get_field_index("embedding")
+        features = Features(table.set_column(place, field_of, column), self.features.meta)
+        return replace(self, features=features)
 
 
 @dataclass(frozen=True)

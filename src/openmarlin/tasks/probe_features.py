@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from safetensors import SafetensorError, safe_open
 from openmarlin.data.clips import Sampling
 from openmarlin.data.extraction import Extracted, Extractor
 from openmarlin.data.features import META_FILE, TABLE_FILE, Features
-from openmarlin.data.formats import embedding_column
 from openmarlin.data.manifest import Manifest, Row
 from openmarlin.data.parts import token_file
 from openmarlin.errors import InputError, option
@@ -107,12 +106,7 @@ class RowFeatures:
 
     def pooled(self, vectors: Floats) -> Extracted:
         """The windows with other vectors (W, E) in place of the features."""
-        table = self.extracted.features.table
-        place = table.schema.get_field_index("embedding")
-        column = embedding_column(vectors)
-        field = pa.field("embedding", column.type, nullable=False)
-        features = Features(table.set_column(place, field, column), self.extracted.features.meta)
-        return replace(self.extracted, features=features)
+        return self.extracted.with_vectors(vectors)
 
 
 class _Tokens:

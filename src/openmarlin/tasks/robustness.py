@@ -16,9 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data import formats
-from openmarlin.data.extraction import ClipEncoder, Extracted
-from openmarlin.data.features import Features
+from openmarlin.data.extraction import ClipEncoder
 from openmarlin.data.manifest import Manifest, Row
 from openmarlin.errors import InputError, VideoError, option
 from openmarlin.output import Failures
@@ -162,20 +160,12 @@ def _answers(
             unlabelled(manifest), path, failures, verb="corrupt", progress=progress
         )
         for number, condition in enumerate(of_crops):
-            own = _of_condition(extracted, number, model.head.width)
+            vectors = np.split(extracted.features.embeddings, len(of_crops), axis=1)[number]
+            own = extracted.with_vectors(np.ascontiguousarray(vectors))
             yield condition, answer_windows(model, own, len(rows))
     for condition in conditions:
         if not condition.level:
             yield condition, _answer_compressed(model, rows, condition, s, progress)
-
-
-def _of_condition(extracted: Extracted, number: int, width: int) -> Extracted:
-    table = extracted.features.table
-    vectors = extracted.features.embeddings[:, number * width : (number + 1) * width]
-    column = formats.embedding_column(np.ascontiguousarray(vectors))
-    place = table.schema.get_field_index("embedding")
-    features = Features(table.set_column(place, "embedding", column), extracted.features.meta)
-    return replace(extracted, features=features)
 
 
 def _answer_compressed(
