@@ -149,6 +149,17 @@ VERBS = {
 }
 
 
+GROUPS = {
+    "lipsync": typer.Typer(
+        help="Lip synchronisation: measure it, mend it, make lips for another sound.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    ),
+}
+"""Verbs of two words, as `lipsync score`, by their first word."""
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Ctrl-C ends a long job with what to do next, and the exit code shells expect."""
@@ -175,7 +186,7 @@ def _root(
 
 def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str, Any]) -> None:
     """Call the verb's Python twin, say what came of it, and end with the exit code."""
-    verb, job = VERBS[name], import_module(f"openmarlin.jobs.{name}")
+    verb, job = VERBS[name], import_module(f"openmarlin.jobs.{name.replace(' ', '_')}")
     inputs, changes = _split(words)
     for key, value in options.items():
         if value is not None and value != []:
@@ -183,7 +194,8 @@ def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str
     if verb.memory:
         getattr(import_module("openmarlin.native"), verb.memory)()
     with _interruptible():
-        result = getattr(job, name)(*_inputs(name, inputs), config=config, progress=True, **changes)
+        twin = getattr(job, name.rpartition(" ")[2])
+        result = twin(*_inputs(name, inputs), config=config, progress=True, **changes)
     job.announce(result)
     if getattr(result, "failures", None):
         raise typer.Exit(1)
@@ -281,7 +293,10 @@ def _metavar(field: FieldInfo) -> str:
 
 
 for _name, _verb in VERBS.items():
-    app.command(_name)(_command(_name, _verb))
+    _group, _, _last = _name.rpartition(" ")
+    (GROUPS[_group] if _group else app).command(_last)(_command(_name, _verb))
+for _name, _group_app in GROUPS.items():
+    app.add_typer(_group_app, name=_name)
 
 
 @app.command()
