@@ -15,13 +15,13 @@ from torch import Tensor
 from openmarlin.lipsync.experts.judge import Judged, judge, measures
 from openmarlin.lipsync.experts.network import ExpertConfig, ExpertNet
 from openmarlin.lipsync.experts.objective import in_clip_loss
+from openmarlin.lipsync.experts.own import CONFIG_FILE, WEIGHTS_FILE
 from openmarlin.lipsync.experts.settings import ExpertSettings
 from openmarlin.model.tensor_files import Tensors
 from openmarlin.training.optim import make_adamw
 from openmarlin.training.task import Batch, Losses, Monitor, Player, Progress, Task
 
 MONITOR = Monitor("val_auc", "max")
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 
 class ExpertTraining(Task):
