@@ -67,8 +67,7 @@ class SyncNet(nn.Module):
     def embed_faces(self, frames: Tensor) -> Tensor:
         """BGR in 0..255 (B, 3, T, 224, 224) -> (B, T - 4, 1024), each of five ticks."""
         features = self.netcnnlip(frames)[..., 0, 0].transpose(1, 2)
-        count = features.shape[:2]
-        return self.netfclip(features.flatten(0, 1)).unflatten(0, count)  # type: ignore[no-any-return]
+        return self.netfclip(features.flatten(0, 1)).reshape(*features.shape[:2], -1)  # type: ignore[no-any-return]
 
 
 class SyncNetExpert:

@@ -51,7 +51,7 @@ class FrameGenerator(Generator):
         count, frames = sound.shape[:2]
         pictures = faces.transpose(1, 2).flatten(0, 1)
         drawn = self.frame_logits(sound.flatten(0, 1), pictures)
-        return drawn.unflatten(0, (count, frames)).transpose(1, 2)
+        return drawn.reshape(count, frames, *drawn.shape[1:]).transpose(1, 2)
 
     def frame_logits(self, sound: Tensor, faces: Tensor) -> Tensor:
         """(N, 1, R, C), (N, 6, S, S) -> (N, 3, S, S), before the sigmoid."""

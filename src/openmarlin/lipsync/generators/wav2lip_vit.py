@@ -49,8 +49,8 @@ class Wav2LipViT(Generator):
             )
         if shape.width % shape.tubelet or shape.patch != 16:
             raise ModelError(
-                f"an encoder of width {shape.width}, patches of {shape.patch} px and {shape.tubelet} "
-                "frames a token does not fit: patches have 16 px, and frames share the width"
+                f"an encoder with patches of {shape.patch} px, whose {shape.tubelet} frames a token "
+                f"share a width of {shape.width}, does not fit: 16 px and a multiple do"
             )
         self.encoder = encoder.requires_grad_(not config.encoder_frozen)
         n_sound, n_drawn = scaled((384, 32), config.width)
@@ -77,7 +77,7 @@ class Wav2LipViT(Generator):
         """
         count = len(faces)
         clips = _resized(faces[:, :3].transpose(1, 2).flatten(0, 1), self.config.encoder_size)
-        clips = clips.unflatten(0, (count, -1)).transpose(1, 2)
+        clips = clips.reshape(count, -1, *clips.shape[1:]).transpose(1, 2)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.encoder_frozen):
             tokens = self.encoder(clips)
         shape = self.encoder.config
@@ -98,7 +98,7 @@ class Wav2LipViT(Generator):
             x = block(torch.cat([x, _resized(pictures, x.shape[-1])], dim=1))
         x = self.output_block(torch.cat([x, pictures], dim=1))
         drawn = _resized(x, self.config.size)
-        return drawn.unflatten(0, (count, frames)).transpose(1, 2)
+        return drawn.reshape(count, frames, *drawn.shape[1:]).transpose(1, 2)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -113,20 +113,20 @@ def first_encoder(config: GeneratorConfig, seed: int) -> Encoder:
     Raises:
         ModelError: it cannot be loaded, or `init` and `encoder` contradict each other.
     """
-    sizes = {"frames": config.frames, "image_size": config.encoder_size}
+    frames, size = config.frames, config.encoder_size
     if config.init != "none":
         if config.encoder in PRESETS:
             raise ModelError(
                 f"init '{config.init}' needs trained weights, and '{config.encoder}' has none: set "
                 f"{option('encoder')} to a model's name or path"
             )
-        return load(config.encoder, **sizes)
+        return load(config.encoder, frames=frames, image_size=size)
     if config.encoder not in PRESETS:
         raise ModelError(
             f"init 'none' takes an encoder with random weights ({', '.join(PRESETS)}), not "
             f"'{config.encoder}'"
         )
-    shape = PRESETS[config.encoder].changed(**sizes).encoder_alone()
+    shape = PRESETS[config.encoder].changed(frames=frames, image_size=size).encoder_alone()
     return Encoder(shape, torch.Generator().manual_seed(seed))
 
 
