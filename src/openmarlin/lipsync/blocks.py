@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -114,8 +113,8 @@ def swap_colours(pictures: Tensor) -> Tensor:
 
     Published weights of Wav2Lip and SyncNet see blue first.
     """
-    order = [3 * (i // 3) + 2 - i % 3 for i in range(pictures.shape[1])]
-    return pictures.index_select(1, torch.tensor(order, device=pictures.device))
+    by_picture = pictures.reshape(len(pictures), -1, 3, *pictures.shape[2:])
+    return by_picture.flip(2).reshape(pictures.shape)
 
 
 def lower_half(pictures: Tensor) -> Tensor:

@@ -23,4 +23,5 @@ class FaceAttention(nn.Module):
         mean, most = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
         chosen = x * (self.channels(mean) + self.channels(most)).sigmoid()
         both = torch.cat([chosen.mean(1, keepdim=True), chosen.amax(1, keepdim=True)], dim=1)
-        return x + chosen * self.places(both).sigmoid()
+        added: Tensor = chosen * self.places(both).sigmoid()
+        return x + added

@@ -5,7 +5,6 @@ Legend: B clips, F frames, S pixels.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -98,4 +97,4 @@ def _halved(n_in: int, n_out: int, kernel: int, stride: Size) -> nn.Sequential:
 
 def _normed(n_in: int, n_out: int, kernel: int, stride: Size) -> tuple[nn.Module, ...]:
     conv = nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2)
-    return conv, nn.InstanceNorm2d(n_out), nn.LeakyReLU(0.2)
+    return conv, nn.InstanceNorm2d(n_out, affine=True), nn.LeakyReLU(0.2)

@@ -49,8 +49,8 @@ class Wav2LipViT(Generator):
             )
         if shape.width % shape.tubelet or shape.patch != 16:
             raise ModelError(
-                f"an encoder with patches of {shape.patch} px, whose {shape.tubelet} frames a token "
-                f"share a width of {shape.width}, does not fit: 16 px and a multiple do"
+                f"an encoder with patches of {shape.patch} px and width {shape.width} for "
+                f"{shape.tubelet} frames does not fit: 16 px and a multiple do"
             )
         self.encoder = encoder.requires_grad_(not config.encoder_frozen)
         n_sound, n_drawn = scaled((384, 32), config.width)
@@ -79,7 +79,7 @@ class Wav2LipViT(Generator):
         clips = _resized(faces[:, :3].transpose(1, 2).flatten(0, 1), self.config.encoder_size)
         clips = clips.reshape(count, -1, *clips.shape[1:]).transpose(1, 2)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.encoder_frozen):
-            tokens = self.encoder(clips)
+            tokens: Tensor = self.encoder(clips)
         shape = self.encoder.config
         t, h, w = shape.grid
         # The channels of a token are divided among its frames, the first ones for the earliest.
