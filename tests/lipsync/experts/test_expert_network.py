@@ -14,7 +14,7 @@ from openmarlin.lipsync.experts.network import (
 )
 
 
-@pytest.fixture(params=["points", "mouth"])
+@pytest.fixture(params=["points", "pixels", "mouth"])
 def network(request: pytest.FixtureRequest) -> ExpertNet:
     torch.manual_seed(0)
     return ExpertNet(ExpertConfig(request.param, width=16, size=8)).eval()

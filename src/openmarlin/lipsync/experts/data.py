@@ -116,7 +116,7 @@ def expert_data(talks: Talks, settings: ExpertSettings) -> TrainingData:
     if not train or not judged:
         lacks = "no clip to learn from" if not train else "no held-out clip to judge by"
         raise InputError(f"{talks.store.path}: {lacks}; see docs/lipsync.md for what is judged")
-    mouths = settings.kind == "mouth"
+    mouths = settings.kind != "points"
     # Long talks come several times, each time another stretch.
     repeated = [i for i in train for _ in range(max(1, talks.n_ticks[i] // settings.ticks))]
     groups = [talks.track(index).group for index in repeated]

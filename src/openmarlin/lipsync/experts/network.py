@@ -34,13 +34,13 @@ class ExpertConfig:
     """Size of an own expert.
 
     Attributes:
-        kind: what it sees of a face: points of lips and jaw, or also the picture of the mouth.
+        kind: what it sees of a face: points of lips and jaw, the picture of the mouth, or both.
         width: channels of the layers over time.
         size: of the embeddings.
         dropout: between those layers, in training.
     """
 
-    kind: Literal["points", "mouth"] = "points"
+    kind: Literal["points", "pixels", "mouth"] = "points"
     width: int = 96
     size: int = 128
     dropout: float = 0.1
@@ -52,8 +52,10 @@ class ExpertNet(nn.Module):
     def __init__(self, config: ExpertConfig) -> None:
         super().__init__()
         self.config = config
-        n_inputs = 4 * len(POINTS)
-        if config.kind == "mouth":
+        n_inputs = 0
+        if config.kind != "pixels":
+            n_inputs += 4 * len(POINTS)
+        if config.kind != "points":
             self.frames = _FrameNet(config.width)
             n_inputs += config.width
         width, drop = config.width, config.dropout
@@ -73,24 +75,27 @@ class ExpertNet(nn.Module):
         )
         self.scale = nn.Parameter(torch.tensor(2.7))  # logarithm of 1 / temperature
 
-    def forward(self, points: Tensor, mouths: Tensor | None, mel: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, points: Tensor | None, mouths: Tensor | None, mel: Tensor) -> tuple[Tensor, ...]:
         """Embeddings of faces and of sound, and the scale of their cosines."""
         return self.embed_faces(points, mouths), self.embed_sound(mel), self.scale.exp()
 
-    def embed_faces(self, points: Tensor, mouths: Tensor | None) -> Tensor:
+    def embed_faces(self, points: Tensor | None, mouths: Tensor | None) -> Tensor:
         """Embed windows of faces.
 
         Args:
-            points: (B, T, 49, 2), see `mouth_view`.
-            mouths: (B, T, 48, 96) uint8; None for the kind that does not look at them.
+            points: (B, T, 49, 2), see `mouth_view`; None for the kind that does not look at them.
+            mouths: (B, T, 48, 96), 0 to 255; None for the kind that does not look at them.
 
         Returns:
             (B, T - 14, D).
         """
-        where = points[:, 1:].flatten(2)
-        speed = (points[:, 1:] - points[:, :-1]).flatten(2)
-        parts = [where - _RESTING.to(where), 5 * speed]
-        if self.config.kind == "mouth":
+        parts = []
+        if self.config.kind != "pixels":
+            assert points is not None
+            where = points[:, 1:].flatten(2)
+            speed = (points[:, 1:] - points[:, :-1]).flatten(2)
+            parts += [where - _RESTING.to(where), 5 * speed]
+        if self.config.kind != "points":
             assert mouths is not None
             parts.append(self.frames(mouths)[:, 1:])
         return normalize(self.face(torch.cat(parts, 2).mT).mT, dim=-1)

@@ -32,6 +32,7 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 _SEEN = {
     "points": "points of lips and jaw, in the head's own frame",
+    "pixels": "a grey picture of the mouth, in the head's own frame",
     "mouth": "points of lips and jaw and a grey picture of the mouth, in the head's own frame",
 }
 _CONTEXT_COLUMNS = 10  # of sound before and after, so that no window sees a border
@@ -72,7 +73,7 @@ class OwnExpert:
         seen = views.view(np.recarray)
         points = torch.from_numpy(np.ascontiguousarray(seen.points))[None]
         mouths = None
-        if self._net.config.kind == "mouth":
+        if self._net.config.kind != "points":
             mouths = torch.from_numpy(np.ascontiguousarray(seen.mouth))[None]
         return np.asarray(self._net.embed_faces(points, mouths)[0].numpy(), np.float32)
 

@@ -23,8 +23,8 @@ class ExpertSettings(RunSettings):
         16, "Stretches of a group in an epoch at most, drawn anew in each.", group=DATA, ge=1
     )
 
-    kind: Literal["points", "mouth"] = setting(
-        "points", "Look at points of lips and jaw, or also at pictures of mouths.", group=MODEL
+    kind: Literal["points", "pixels", "mouth"] = setting(
+        "points", "Look at points of lips and jaw, at pictures of mouths, or at both.", group=MODEL
     )
     width: int = setting(96, "Channels of the layers over time.", group=MODEL, ge=8)
     dropout: float = setting(0.1, "Dropout between those layers.", group=MODEL, ge=0, lt=1)
