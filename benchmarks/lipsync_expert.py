@@ -27,7 +27,7 @@ from openmarlin.lipsync.experts.network import WINDOW
 from openmarlin.lipsync.experts.own import load_own
 from openmarlin.lipsync.experts.talks import Talks
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.video.audio import Sound
+from openmarlin.lipsync.track_sound import track_sound
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Talks, int], tuple[Floats, Floats]]
@@ -79,9 +79,8 @@ def _embedder(run: Path) -> Embed:
 
     def embed(talks: Talks, index: int) -> tuple[Floats, Floats]:
         faces = expert.embed_faces(talks.views(index))
-        samples = talks.store.sound(talks.numbers[index])
-        assert samples is not None
-        return faces, expert.embed_sound(Sound(samples, 0.0), 0.0, len(faces))
+        sound = track_sound(talks.store, talks.numbers[index])
+        return faces, expert.embed_sound(sound, 0.0, len(faces))
 
     return embed
 

@@ -37,6 +37,7 @@ from openmarlin.jobs.settings import (
     ReconstructSettings,
 )
 from openmarlin.lipsync.experts.settings import ExpertSettings
+from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
 from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -146,6 +147,12 @@ VERBS = {
         MasksSettings,
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
+    ),
+    "lipsync train": Verb(
+        GeneratorSettings,
+        "Train a generator of talking faces: the systems of the paper's table.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
     ),
     "lipsync train-expert": Verb(
         ExpertSettings,

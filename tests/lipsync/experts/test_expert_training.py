@@ -20,6 +20,7 @@ from openmarlin.lipsync.experts.network import SOUND_SKIP, WINDOW, sound_columns
 from openmarlin.lipsync.experts.own import load_own
 from openmarlin.lipsync.experts.talks import Talks
 from openmarlin.lipsync.offsets import measure_offset
+from openmarlin.lipsync.track_sound import EARLY_COLUMN
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.video.audio import Sound
 
@@ -71,7 +72,7 @@ def test_use_hears_what_training_heard(
     used = expert.embed_sound(Sound(samples, 7.0), 7.0, 40)
     mel = torch.from_numpy(talks.mel(0)[None, :, SOUND_SKIP:][..., : sound_columns(40)].copy())
     with torch.no_grad():
-        learnt = expert._net.embed_sound(mel)[0].numpy()
+        learnt = expert.network.embed_sound(mel)[0].numpy()
     np.testing.assert_allclose(used[2:], learnt[2:], atol=1e-4)  # the border of the track apart
 
 
@@ -142,3 +143,17 @@ def test_what_is_no_expert_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"kind": "points"}')
     with pytest.raises(ModelError, match="not an expert"):
         load_own(tmp_path)
+
+
+def test_sound_that_is_said_to_be_early_is_moved_back(store: Store, tmp_path: Path) -> None:
+    talks = Talks(store, tmp_path)
+    before = talks.mel(0)
+    store.columns[EARLY_COLUMN] = ["0.2", float("nan"), *[""] * (len(store) - 2)]
+    try:
+        np.testing.assert_allclose(talks.mel(0)[:, 30:390], before[:, 10:370], atol=1e-3)
+        assert np.isfinite(talks.mel(1)).all()
+        store.columns[EARLY_COLUMN][0] = "soon"
+        with pytest.raises(InputError, match="soon"):
+            talks.mel(0)
+    finally:
+        del store.columns[EARLY_COLUMN]

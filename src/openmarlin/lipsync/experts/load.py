@@ -15,7 +15,7 @@ DEFAULT_EXPERT = "openmarlin_sync"
 
 _SHIPPED = Path(__file__).parents[2] / "weights"
 _CONFIG = "config.json"
-_OWN_KINDS = ("points", "mouth")
+_OWN_KINDS = ("points", "pixels", "mouth")
 
 
 def load_expert(name_or_path: str | os.PathLike[str] = DEFAULT_EXPERT, threads: int = 1) -> Expert:

@@ -63,15 +63,17 @@ def _frame(points: Floats) -> tuple[Floats, Floats]:
     return np.asarray((left + right) / 2, np.float32), axis
 
 
-def _picture(image: NDArray[np.uint8], points: Floats) -> NDArray[np.uint8]:
+def mouth_matrix(points: Floats) -> Floats:
+    """Pixels of the picture of a mouth -> pixels of the image with these mesh points, (2, 3)."""
     origin, axis = _frame(points)
     down = np.array([-axis[1], axis[0]])
     pixel = _WIDTH / WIDTH_PX
-    corner = (
-        origin + _CENTRE_Y * down - pixel * ((WIDTH_PX - 1) * axis + (HEIGHT_PX - 1) * down) / 2
-    )
-    matrix = np.column_stack([pixel * axis, pixel * down, corner])
-    size = (WIDTH_PX, HEIGHT_PX)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    part = cv2.warpAffine(image, matrix, size, flags=flags)
+    half = ((WIDTH_PX - 1) * axis + (HEIGHT_PX - 1) * down) / 2
+    corner = origin + _CENTRE_Y * down - pixel * half
+    return np.column_stack([pixel * axis, pixel * down, corner]).astype(np.float32)
+
+
+def _picture(image: NDArray[np.uint8], points: Floats) -> NDArray[np.uint8]:
+    size, flags = (WIDTH_PX, HEIGHT_PX), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    part = cv2.warpAffine(image, mouth_matrix(points), size, flags=flags)
     return np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -75,7 +75,9 @@ class ExpertNet(nn.Module):
         )
         self.scale = nn.Parameter(torch.tensor(2.7))  # logarithm of 1 / temperature
 
-    def forward(self, points: Tensor | None, mouths: Tensor | None, mel: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, points: Tensor | None, mouths: Tensor | None, mel: Tensor
+    ) -> tuple[Tensor, ...]:
         """Embeddings of faces and of sound, and the scale of their cosines."""
         return self.embed_faces(points, mouths), self.embed_sound(mel), self.scale.exp()
 

@@ -56,8 +56,8 @@ class OwnExpert:
         names = {field.name for field in fields(ExpertConfig)}
         try:
             config = ExpertConfig(**{key: about[key] for key in names})
-            self._net = ExpertNet(config).eval().requires_grad_(requires_grad=False)
-            self._net.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            self.network = ExpertNet(config).eval().requires_grad_(requires_grad=False)
+            self.network.load_state_dict(load_file(folder / WEIGHTS_FILE))
         except (KeyError, TypeError, OSError, RuntimeError, ValueError) as error:
             raise ModelError(f"{folder}: not an expert, or damaged ({error})") from None
         self.name, self.framing = str(about.get("name", folder.name)), _SEEN[config.kind]
@@ -73,9 +73,9 @@ class OwnExpert:
         seen = views.view(np.recarray)
         points = torch.from_numpy(np.ascontiguousarray(seen.points))[None]
         mouths = None
-        if self._net.config.kind != "points":
+        if self.network.config.kind != "points":
             mouths = torch.from_numpy(np.ascontiguousarray(seen.mouth))[None]
-        return np.asarray(self._net.embed_faces(points, mouths)[0].numpy(), np.float32)
+        return np.asarray(self.network.embed_faces(points, mouths)[0].numpy(), np.float32)
 
     @torch.no_grad()
     def embed_sound(self, sound: Sound, start_s: float, count: int) -> Floats:
@@ -92,7 +92,7 @@ class OwnExpert:
         mel = mel_spectrogram(sound.between(start_s - context_s, end_s), SOUND_RATE)
         mel = mel[:, _CONTEXT_COLUMNS + SOUND_SKIP :][:, : sound_columns(count)]
         heard = torch.from_numpy(np.ascontiguousarray(mel))[None]
-        return np.asarray(self._net.embed_sound(heard)[0].numpy(), np.float32)
+        return np.asarray(self.network.embed_sound(heard)[0].numpy(), np.float32)
 
 
 def load_own(folder: str | Path) -> OwnExpert:

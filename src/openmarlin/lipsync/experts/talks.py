@@ -23,8 +23,8 @@ from openmarlin.lipsync.experts.mouth_view import VIEW, mouth_view
 from openmarlin.lipsync.experts.network import SOUND_RATE, WINDOW
 from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.offsets import TICK_RATE
+from openmarlin.lipsync.track_sound import track_sound
 from openmarlin.output import atomic, file_sha256
-from openmarlin.video.audio import RATE
 
 VIEWS = ("views.npy", "views.sha256")
 """Files of the pictures of mouths, and of which store they are."""
@@ -70,11 +70,8 @@ class Talks:
 
     def mel(self, index: int) -> NDArray[np.float32]:
         """What they hear: (80, 4 T + 1), 100 columns a second, the first at the first tick."""
-        samples = self.store.sound(self.numbers[index])
-        assert samples is not None
-        needed = self.n_ticks[index] * RATE // TICK_RATE
-        samples = np.pad(samples[:needed], (0, max(0, needed - len(samples))))
-        return mel_spectrogram(samples, SOUND_RATE)
+        sound = track_sound(self.store, self.numbers[index])
+        return mel_spectrogram(sound.between(0, self.n_ticks[index] / TICK_RATE), SOUND_RATE)
 
     def _open(self, folder: Path, *, progress: bool) -> NDArray[np.void]:
         n_ticks = int(self._starts[-1])
