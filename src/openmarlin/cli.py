@@ -36,6 +36,7 @@ from openmarlin.jobs.settings import (
     PrepareSettings,
     ReconstructSettings,
 )
+from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
 from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -146,6 +147,12 @@ VERBS = {
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
     ),
+    "lipsync train-mouth": Verb(
+        MouthSettings,
+        "Train the small model that moves a mouth to a sound, one stage after the other.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
 }
 
 
@@ -186,7 +193,8 @@ def _root(
 
 def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str, Any]) -> None:
     """Call the verb's Python twin, say what came of it, and end with the exit code."""
-    verb, job = VERBS[name], import_module(f"openmarlin.jobs.{name.replace(' ', '_')}")
+    verb = VERBS[name]
+    job = import_module(f"openmarlin.jobs.{name.replace(' ', '_').replace('-', '_')}")
     inputs, changes = _split(words)
     for key, value in options.items():
         if value is not None and value != []:
@@ -194,7 +202,7 @@ def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str
     if verb.memory:
         getattr(import_module("openmarlin.native"), verb.memory)()
     with _interruptible():
-        twin = getattr(job, name.rpartition(" ")[2])
+        twin = getattr(job, name.rpartition(" ")[2].replace("-", "_"))
         result = twin(*_inputs(name, inputs), config=config, progress=True, **changes)
     job.announce(result)
     if getattr(result, "failures", None):
