@@ -27,7 +27,7 @@ from openmarlin.lipsync.experts.network import WINDOW
 from openmarlin.lipsync.experts.own import load_own
 from openmarlin.lipsync.experts.talks import Talks
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.lipsync.track_sound import track_sound
+from openmarlin.lipsync.stored import track_sound
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Talks, int], tuple[Floats, Floats]]

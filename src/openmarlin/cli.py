@@ -38,6 +38,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.lipsync.experts.settings import ExpertSettings
 from openmarlin.lipsync.generation.settings import GeneratorSettings
+from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
 from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -157,6 +158,12 @@ VERBS = {
     "lipsync train-expert": Verb(
         ExpertSettings,
         "Train an expert on how lips and sound fit together.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "lipsync train-mouth": Verb(
+        MouthSettings,
+        "Train the small model that moves a mouth to a sound, one stage after the other.",
         "The store that `openmarlin prepare --sound --points` wrote.",
         memory="keep_freed_memory",
     ),

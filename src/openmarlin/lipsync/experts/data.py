@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from openmarlin.data.dataset import Key, Sample, SampleStream, TrainingData, split_tracks
+from openmarlin.data.dataset import Key, Sample, SampleStream, TrainingData
 from openmarlin.errors import InputError
 from openmarlin.lipsync.experts.augment import augment_mel, augment_mouths, augment_points
 from openmarlin.lipsync.experts.judge import is_judged
@@ -18,6 +18,7 @@ from openmarlin.lipsync.experts.mouth_view import VIEW
 from openmarlin.lipsync.experts.network import SOUND_SKIP, WINDOW, sound_columns
 from openmarlin.lipsync.experts.settings import ExpertSettings
 from openmarlin.lipsync.experts.talks import MIN_TICKS, Talks
+from openmarlin.lipsync.stored import split_stored
 
 Floats = NDArray[np.float32]
 
@@ -106,8 +107,6 @@ def _padded(rows: NDArray[Any], length: int) -> torch.Tensor:
 def expert_data(talks: Talks, settings: ExpertSettings) -> TrainingData:
     """Stretches to learn from, and held-out clips to judge by.
 
-    Where the store has a column `split`, its rows `train` and `val` are these; others are left out.
-
     Raises:
         InputError: no clip to learn from, or none to judge by.
     """
@@ -133,15 +132,10 @@ def expert_data(talks: Talks, settings: ExpertSettings) -> TrainingData:
 
 
 def split_talks(talks: Talks, share: float) -> tuple[list[int], list[int]]:
-    """Talks to learn from, and those held out: by the store's column `split`, or by group."""
-    splits = talks.store.columns.get("split")
-    if splits is None:
-        return split_tracks([talks.track(i) for i in range(len(talks))], share)
-    named = [splits[number] for number in talks.numbers]
-    return (
-        [i for i, split in enumerate(named) if split == "train"],
-        [i for i, split in enumerate(named) if split == "val"],
-    )
+    """Talks to learn from, and those held out, see `split_stored`."""
+    places = {number: index for index, number in enumerate(talks.numbers)}
+    train, held_out = split_stored(talks.store, talks.numbers, share)
+    return [places[number] for number in train], [places[number] for number in held_out]
 
 
 def is_judgeable(talks: Talks, index: int) -> bool:

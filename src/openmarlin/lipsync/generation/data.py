@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from openmarlin.data.dataset import Key, Sample, SampleStream, TrainingData, split_tracks
+from openmarlin.data.dataset import Key, Sample, SampleStream, TrainingData
 from openmarlin.data.store import Store, Track
 from openmarlin.data.transforms import crop_images, face_view
 from openmarlin.errors import InputError
@@ -31,7 +31,7 @@ from openmarlin.lipsync.generators.config import GeneratorConfig
 from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.sound_windows import mel_windows, sound_windows
-from openmarlin.lipsync.track_sound import track_sound
+from openmarlin.lipsync.stored import split_stored, track_sound
 from openmarlin.video.audio import Sound
 
 Floats = NDArray[np.float32]
@@ -147,18 +147,11 @@ def frame_of(track: Track, tick: int) -> int:
 def generator_data(store: Store, settings: GeneratorSettings) -> TrainingData:
     """Clips to learn from, and held-out ones of other groups of faces.
 
-    Where the store has a column `split`, its rows `train` and `val` are these; others are left out.
-
     Raises:
         InputError: the store has no sound or no mesh points, or no track is long enough.
     """
     usable = [i for i, track in enumerate(store.tracks) if _is_usable(track, settings.ticks)]
-    splits = store.columns.get("split")
-    if splits is None:
-        halves = split_tracks([store.tracks[i] for i in usable], settings.val_share)
-        train, held_out = ([usable[i] for i in half] for half in halves)
-    else:
-        train, held_out = ([i for i in usable if splits[i] == s] for s in ("train", "val"))
+    train, held_out = split_stored(store, usable, settings.val_share)
     if not train:
         raise InputError(
             f"{store.path}: no track of {settings.ticks} frames at 25 a second has sound and mesh "

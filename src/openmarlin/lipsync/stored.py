@@ -1,9 +1,12 @@
-"""The sound of a store's track, on the clock of its frames."""
+"""Tracks of a store as lip sync takes them: their sound on the clock of the frames, splits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from openmarlin.data.dataset import split_tracks
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError
 from openmarlin.video.audio import Sound
@@ -41,3 +44,22 @@ def early_s(store: Store, number: int) -> float:
             f"{store.path}: {EARLY_COLUMN} of {store.tracks[number].video} is '{value}', no number "
             "of seconds"
         ) from None
+
+
+def split_stored(store: Store, usable: Sequence[int], share: float) -> tuple[list[int], list[int]]:
+    """Tracks to learn from and tracks held out, both positions in `store.tracks`.
+
+    Where the store has a column `split`, its rows `train` and `val` are these, and others are left
+    out; otherwise groups are held out, see `split_tracks`.
+
+    Args:
+        store: to divide.
+        usable: the tracks that count.
+        share: of the groups to hold out.
+    """
+    splits = store.columns.get("split")
+    if splits is None:
+        train, held_out = split_tracks([store.tracks[i] for i in usable], share)
+        return [usable[i] for i in train], [usable[i] for i in held_out]
+    train, held_out = ([i for i in usable if splits[i] == name] for name in ("train", "val"))
+    return train, held_out
