@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,13 @@ from typing import Any
 from rich.markup import escape
 
 from openmarlin.console import console
-from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.errors import option
-from openmarlin.lipsync.generation.data import generator_data
+from openmarlin.lipsync.generation.run import train_generator
 from openmarlin.lipsync.generation.settings import GeneratorSettings
-from openmarlin.lipsync.generation.task import GeneratorTraining
-from openmarlin.output import OutputFolder, file_sha256
 from openmarlin.report.lipsync_train import about, draw_clips
 from openmarlin.report.run import REPORT_FILE, write_run_report
 from openmarlin.settings import documented
-from openmarlin.training.checkpoint import Checkpoints
-from openmarlin.training.engine import Engine, is_main_process
-from openmarlin.training.fit import FILES, Run, fit
+from openmarlin.training.engine import is_main_process
 from openmarlin.training.settings import read_run_settings
 
 
@@ -69,33 +63,9 @@ def train(
         OpenMarlinError: the request cannot be carried out, or training cannot go on.
     """
     request = read_run_settings(GeneratorSettings, data, config, settings)
-    store = Store(request.data)
-    clips = generator_data(store, request)
-    engine = Engine.of(request)
-    with ExitStack() as stack:
-        folder: OutputFolder | None = None
-        if is_main_process():
-            folder = stack.enter_context(
-                OutputFolder(
-                    request.out,
-                    verb="lipsync train",
-                    settings=request,
-                    files=[*FILES, REPORT_FILE],
-                    identity={"store": file_sha256(request.data / INDEX_FILE)},
-                    resume=request.resume,
-                    overwrite=request.overwrite,
-                )
-            )
-        start = Checkpoints(request.out).newest() if request.resume else None
-        task = GeneratorTraining(request)
-        if start is not None:
-            task.recall(request.out, start.step)
-        if folder is not None:
-            folder.begin()
-        stack.enter_context(engine)
-        fitted = fit(task, clips, Run(request, engine, folder, start, draw_clips, progress))
-        if folder is not None:
-            write_run_report(request.out, about(request))
+    fitted = train_generator(request, files=(REPORT_FILE,), draw=draw_clips, progress=progress)
+    if is_main_process():
+        write_run_report(request.out, about(request))
     return TrainedGenerator(request.out, fitted.model, *fitted.progress, dict(fitted.metrics))
 
 
