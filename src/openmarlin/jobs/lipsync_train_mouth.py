@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.markup import escape
 
 from openmarlin.console import console, job_progress
@@ -89,6 +90,7 @@ def train_mouth(
             folder = stack.enter_context(_open_folder(request, store, engine, heard))
             folder.begin()
         start = Checkpoints(request.out).newest() if request.resume else None
+        task: Task
         if request.stage == "shape":
             task, clips = _shape(store, request, start)
             stack.enter_context(engine)
@@ -175,10 +177,11 @@ def _shape(
 ) -> tuple[ShapeTask, TrainingData]:
     # A run that goes on has its basis in the checkpoint.
     basis = None if start is None else SmallDubber.load(start.model).basis
-    clips, basis = shape_data(store, request, basis)
+    clips, basis, usual = shape_data(store, request, basis)
     width = request.width or _SHAPE_WIDTH
     config = DubberConfig(request.out.resolve().name, len(basis), width)
     dubber = SmallDubber.new(config, basis, request.seed, request.dropout)
+    dubber.shape_net.usual.copy_(torch.from_numpy(usual))
     groups = {track.name: track.group for track in store.tracks}
     return ShapeTask(dubber, groups, request), clips
 

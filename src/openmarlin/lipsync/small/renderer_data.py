@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from openmarlin.data.dataset import Key, Sample, SampleStream, TrainingData, split_tracks
+from openmarlin.data.dataset import Key, Sample, SampleStream, TrainingData
 from openmarlin.data.store import Store
 from openmarlin.data.transforms import random_colours
 from openmarlin.errors import InputError
 from openmarlin.lipsync.small.mouth_shape import ShapeBasis
 from openmarlin.lipsync.small.settings import MouthSettings
-from openmarlin.lipsync.small.tracks import read_mouths
+from openmarlin.lipsync.small.tracks import read_mouths, train_and_val
 from openmarlin.lipsync.small.window import REFERENCE, TARGET, Image, window_channels
 from openmarlin.lipsync.small.window_cache import CACHE_FILE, WindowCache, WindowTrack
 
@@ -28,12 +28,13 @@ _TURN, _SCALE, _NOISE = np.radians(4), 0.05, 0.05
 def open_cache(
     store: Store, folder: Path, settings: MouthSettings, basis: ShapeBasis
 ) -> WindowCache:
-    """The windows of all tracks of a store; `WindowCache.make` writes them.
+    """The windows of tracks to train on and held out; `WindowCache.make` writes them.
 
     Raises:
         InputError: the store has no points, or is damaged.
     """
-    mouths = [m for m in read_mouths(store, range(len(store))) if len(m) >= _LEAST]
+    train, held_out = train_and_val(store, settings.val_share)
+    mouths = [m for m in read_mouths(store, [*train, *held_out]) if len(m) >= _LEAST]
     if not mouths:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
     margin = int(store.info.get("settings", {}).get("margin", 0))
@@ -47,10 +48,9 @@ def renderer_data(
     store: Store, cache: WindowCache, settings: MouthSettings, basis: ShapeBasis
 ) -> TrainingData:
     """What the renderer learns from."""
-    train, _ = split_tracks(store.tracks, settings.val_share)
-    chosen = set(train)
-    own = [track for track in cache.tracks if track.number in chosen]
-    others = [track for track in cache.tracks if track.number not in chosen] or own
+    train, held_out = (set(part) for part in train_and_val(store, settings.val_share))
+    own = [track for track in cache.tracks if track.number in train]
+    others = [track for track in cache.tracks if track.number in held_out] or own
     if not own:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
     others = _in_turns(others)

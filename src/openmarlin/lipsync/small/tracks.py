@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from openmarlin.data.dataset import split_tracks
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError, option
 from openmarlin.face.mesh import fill_gaps
@@ -47,6 +48,19 @@ class MouthTrack:
         return plane, plane.mean(axis=0)
 
 
+def train_and_val(store: Store, share: float) -> tuple[list[int], list[int]]:
+    """Positions of the tracks to train on, and of those that are held out.
+
+    A column `split` of the store decides, where it has one with train and val: test is then left
+    out of both. Else a share of the groups is held out.
+    """
+    split = [str(value) for value in store.columns.get("split", ())]
+    if {"train", "val"} <= set(split):
+        places = range(len(split))
+        return [i for i in places if split[i] == "train"], [i for i in places if split[i] == "val"]
+    return split_tracks(store.tracks, share)
+
+
 def read_mouths(store: Store, numbers: Sequence[int]) -> list[MouthTrack]:
     """The mouths of tracks; those that were seen in less than 80 % of the frames are left out.
 
@@ -59,10 +73,10 @@ def read_mouths(store: Store, numbers: Sequence[int]) -> list[MouthTrack]:
         meshes = store.points(number, range(track.n_frames))
         if meshes is None:
             raise needs(store.path, "points")
-        seen = np.isfinite(meshes).all(axis=(1, 2))
-        if seen.mean() < _LEAST_SEEN:
+        frames = [mesh if np.isfinite(mesh).all() else None for mesh in meshes]
+        if np.mean([mesh is not None for mesh in frames]) < _LEAST_SEEN:
             continue
-        points = fill_gaps([mesh if ok else None for mesh, ok in zip(meshes, seen, strict=True)])
+        points = fill_gaps(frames)
         assert points is not None
         tracks.append(
             MouthTrack(
