@@ -1,4 +1,4 @@
-"""People who talk, made up: meshes whose lips follow the loudness of a sound, and their pictures."""
+"""People who talk, made up: meshes whose lips follow a sound, and their pictures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def talk(seconds: float, rng: np.random.Generator) -> tuple[NDArray[np.int16], N
     n = round(seconds * 25)
     swell = np.clip(np.convolve(rng.normal(size=n + 8), np.ones(9) / 3, "valid"), 0, 1.5) / 1.5
     loud = np.interp(np.arange(round(seconds * RATE)) / RATE, np.arange(n) / 25, swell)
-    return np.asarray(6000 * loud * rng.normal(size=len(loud)), np.int16), 0.25 * swell
+    return np.asarray(6000 * (0.02 + loud) * rng.normal(size=len(loud)), np.int16), 0.25 * swell
 
 
 def draw_face(points: NDArray[np.float32], size: int, colour: tuple[int, ...]) -> NDArray[np.uint8]:

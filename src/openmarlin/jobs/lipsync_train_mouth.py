@@ -17,7 +17,7 @@ from openmarlin.errors import InputError, option
 from openmarlin.lipsync.small.model import DubberConfig, SmallDubber
 from openmarlin.lipsync.small.renderer_data import open_cache, renderer_data
 from openmarlin.lipsync.small.renderer_task import RendererTask
-from openmarlin.lipsync.small.settings import MouthSettings
+from openmarlin.lipsync.small.settings import RENDERER_WIDTH, SHAPE_WIDTH, MouthSettings
 from openmarlin.lipsync.small.shape_data import shape_data
 from openmarlin.lipsync.small.shape_task import ShapeTask
 from openmarlin.lipsync.small.window_cache import CACHE_FILE, WindowCache
@@ -29,8 +29,6 @@ from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
 from openmarlin.training.fit import FILES, Fitted, Run, fit
 from openmarlin.training.task import Task
-
-_SHAPE_WIDTH, _RENDERER_WIDTH = 128, 32
 
 
 @dataclass(frozen=True)
@@ -178,9 +176,9 @@ def _shape(
     # A run that goes on has its basis in the checkpoint.
     basis = None if start is None else SmallDubber.load(start.model).basis
     clips, basis, usual = shape_data(store, request, basis)
-    width = request.width or _SHAPE_WIDTH
+    width = request.width or SHAPE_WIDTH
     config = DubberConfig(request.out.resolve().name, len(basis), width)
-    dubber = SmallDubber.new(config, basis, request.seed, request.dropout)
+    dubber = SmallDubber.new(config, basis, request.seed)
     dubber.shape_net.usual.copy_(torch.from_numpy(usual))
     groups = {track.name: track.group for track in store.tracks}
     return ShapeTask(dubber, groups, request), clips
@@ -194,7 +192,7 @@ def _renderer(
         heard.config,
         name=request.out.resolve().name,
         size=request.size,
-        renderer_width=request.width or _RENDERER_WIDTH,
+        renderer_width=request.width or RENDERER_WIDTH,
     )
     new = SmallDubber.new(config, heard.basis, request.seed)
     dubber = SmallDubber(config, heard.basis, heard.shape_net, new.renderer)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -124,13 +125,11 @@ class SmallDubber:
         self._last: tuple[Sound, Floats] | None = None  # a sound and the bands of its voice
 
     @classmethod
-    def new(
-        cls, config: DubberConfig, basis: ShapeBasis, seed: int, dropout: float = 0.0
-    ) -> SmallDubber:
+    def new(cls, config: DubberConfig, basis: ShapeBasis, seed: int) -> SmallDubber:
         """One with random networks."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            shape_net = ShapeNet(config.components, config.shape_width, dropout)
+            shape_net = ShapeNet(config.components, config.shape_width)
             renderer = Renderer(config.renderer_width) if config.renderer_width else None
         return cls(config, basis, shape_net, renderer)
 
@@ -263,7 +262,7 @@ class SmallDubber:
                 }
                 module.load_state_dict(own)
                 module.eval()
-        except (TypeError, KeyError, RuntimeError, OSError) as error:
+        except (TypeError, KeyError, RuntimeError, OSError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{path}: damaged, or of another version: {reason}") from None
         return model

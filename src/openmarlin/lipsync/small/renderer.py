@@ -8,15 +8,13 @@ so small a network cannot draw.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from openmarlin.lipsync.small.window import DRAWING, HOLE, REFERENCE, REFERENCES, TARGET
-
-Network = TypeVar("Network", bound=nn.Module)
 
 DRAWN = 3
 """Channels of the drawing that show the new shape."""
@@ -88,6 +86,7 @@ class Renderer(nn.Module):
         return Drawn(image, target, hole)
 
     def _network(self, inputs: Tensor) -> Tensor:
+        # With this layout bfloat16 is twice as fast as float32 on a CPU, without it slower.
         x = functional.pixel_unshuffle(inputs, 2).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         levels = []
@@ -114,14 +113,6 @@ class _Residual(nn.Module):
         inner = self.first(functional.silu(x))
         out: Tensor = x + self.second(functional.silu(inner))
         return out
-
-
-def channels_last(module: Network) -> Network:
-    """The module with its weights laid out for bfloat16 products: three times as fast on a CPU."""
-    for parameter in module.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return module
 
 
 def _move(image: Tensor, flow: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from openmarlin.lipsync.small.model import SmallDubber
-from openmarlin.lipsync.small.renderer import DRAWN, Drawn, PatchCritic, channels_last
+from openmarlin.lipsync.small.renderer import DRAWN, Drawn, PatchCritic
 from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.lipsync.small.window import DRAWING, HOLE, LIPS, REFERENCE
 from openmarlin.model.tensor_files import Tensors
@@ -61,11 +61,10 @@ class RendererTask(Task):
         if settings.w_critic:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(settings.seed + 1)
-                critic = channels_last(PatchCritic())
+                critic = PatchCritic()
             self.players["critic"] = Player(critic, make_adamw(settings), replicated=True)
-        renderer = channels_last(dubber.renderer)
         self.players["renderer"] = Player(
-            renderer, make_adamw(settings), clip_grad=settings.clip_grad
+            dubber.renderer, make_adamw(settings), clip_grad=settings.clip_grad
         )
         self._pictures: list[DrawnMouth] = []
 

@@ -15,8 +15,8 @@ from openmarlin.data.store import Store
 from openmarlin.errors import InputError
 from openmarlin.lipsync.mel import MEL_BANDS, MEL_RATE, mel_spectrogram
 from openmarlin.lipsync.small.mouth_shape import Floats, ShapeBasis, fit_basis
-from openmarlin.lipsync.small.settings import MouthSettings
-from openmarlin.lipsync.small.shape_net import CONTEXT, SILENCE, less_voice, voice_bands
+from openmarlin.lipsync.small.settings import SHAPE_WIDTH, MouthSettings
+from openmarlin.lipsync.small.shape_net import CONTEXT, N_BLOCKS, SILENCE, less_voice, voice_bands
 from openmarlin.lipsync.small.tracks import MouthTrack, needs, read_mouths, train_and_val
 
 FRAME_RATE = 25
@@ -125,7 +125,7 @@ def _spoken(mouth: MouthTrack, mel: Floats, basis: ShapeBasis, usual: Floats) ->
 
 class SpokenDataset(Dataset[Sample]):
     """Stretches of tracks: `mel` (80, T), `places` (N,) and `shapes` (N, K) at 25 a second,
-    `valid` (N,) where the track goes on.
+    `valid` (N,) where the track goes on; to learn from also `kept`, see `ShapeNet`.
 
     Args:
         tracks: to take from.
@@ -164,6 +164,8 @@ class SpokenDataset(Dataset[Sample]):
         arrays: dict[str, NDArray[np.floating]]
         arrays = {"mel": mel, "places": places, "shapes": shapes}
         tensors = {n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items()}
+        if self.settings is not None:
+            tensors["kept"] = _draw_kept(self.settings, rng)
         valid = torch.from_numpy(times_s <= track.times_s[-1])
         return {**tensors, "valid": valid, "id": track.name}
 
@@ -189,6 +191,12 @@ def _vary(mel: Floats, settings: MouthSettings, rng: np.random.Generator) -> Flo
         varied[band : band + int(rng.integers(1, _HOLE))] = SILENCE
     # What is silent stays so: a quiet room must not be taken for a quiet voice.
     return np.asarray(np.where(mel > SILENCE, np.clip(varied, SILENCE, 4), SILENCE), np.float32)
+
+
+def _draw_kept(settings: MouthSettings, rng: np.random.Generator) -> torch.Tensor:
+    """Which channels count, see `ShapeNet`: those that stay count for the others as well."""
+    stays = rng.random((N_BLOCKS, settings.width or SHAPE_WIDTH)) >= settings.dropout
+    return torch.from_numpy((stays / (1 - settings.dropout)).astype(np.float32))
 
 
 def _hush(

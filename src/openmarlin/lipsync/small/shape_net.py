@@ -26,6 +26,8 @@ _MOST = 4.0
 _NEAR, _EASE = 8, 10  # columns
 
 _DILATIONS = (1, 2, 4, 8, 8)
+N_BLOCKS = len(_DILATIONS)
+
 CONTEXT = 2 + sum(_DILATIONS)
 """Columns to each side on which the shape at a column depends."""
 
@@ -36,50 +38,49 @@ class ShapeNet(nn.Module):
     Args:
         components: K, numbers of a shape.
         width: channels.
-        dropout: share of the channels that is left out in training.
 
     Attributes:
         usual: (80,) bands of most voices, see `voice_bands`.
     """
 
-    def __init__(self, components: int, width: int, dropout: float = 0.0) -> None:
+    def __init__(self, components: int, width: int) -> None:
         super().__init__()
         self.usual: Tensor
         self.register_buffer("usual", torch.full((MEL_BANDS,), -1.0))
         self.stem = nn.Conv1d(MEL_BANDS, width, 5, padding=2)
-        self.blocks = nn.ModuleList(_Block(width, dilation, dropout) for dilation in _DILATIONS)
+        self.blocks = nn.ModuleList(_Block(width, dilation) for dilation in _DILATIONS)
         self.norm = _ChannelNorm(width)
         self.head = nn.Conv1d(width, components, 1)
 
-    def forward(self, mel: Tensor, places: Tensor) -> Tensor:
+    def forward(self, mel: Tensor, places: Tensor, kept: Tensor | None = None) -> Tensor:
         """Shapes at some places.
 
         Args:
             mel: (B, 80, T), see `less_voice`.
             places: (B, N) columns, which need not be whole.
+            kept: (B, `N_BLOCKS`, width) what each channel of each block adds counts, 0 for
+                dropout; None counts all.
 
         Returns:
             (B, N, K).
         """
         x = self.stem(mel / 2)
-        for block in self.blocks:
-            x = block(x)
+        for i, block in enumerate(self.blocks):
+            x = block(x, None if kept is None else kept[:, i])
         shapes = self.head(functional.silu(self.norm(x))).float()
         return _between(shapes.transpose(1, 2), places)
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+    def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.norm = _ChannelNorm(width)
         self.wide = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
         self.mix = nn.Conv1d(width, width, 1)
-        self.dropout = nn.Dropout1d(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        inner = functional.silu(self.wide(self.norm(x)))
-        mixed: Tensor = x + self.dropout(self.mix(inner))
-        return mixed
+    def forward(self, x: Tensor, kept: Tensor | None) -> Tensor:
+        change: Tensor = self.mix(functional.silu(self.wide(self.norm(x))))
+        return x + (change if kept is None else change * kept[..., None])
 
 
 class _ChannelNorm(nn.LayerNorm):
