@@ -33,9 +33,9 @@ from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.offsets import TICK_RATE, measure_offset
 from openmarlin.lipsync.small.model import Heard, SmallDubber
 from openmarlin.lipsync.small.mouth_shape import opening
-from openmarlin.lipsync.small.shape_data import SILENCE
+from openmarlin.lipsync.small.shape_net import SILENCE
 from openmarlin.lipsync.small.shape_task import correlation
-from openmarlin.lipsync.small.tracks import train_and_val
+from openmarlin.lipsync.stored import split_stored, track_sound
 from openmarlin.video.audio import Sound
 
 LEAST_S, MOST_S = 3.0, 8.0
@@ -63,20 +63,20 @@ def read_talks(store: Store, numbers: Sequence[int], most: int) -> list[Talk]:
     talks: list[Talk] = []
     for number in numbers:
         track = store.tracks[number]
-        samples = store.sound(number)
-        if len(talks) >= most or samples is None or taken[track.group] >= PER_GROUP:
+        if len(talks) >= most or taken[track.group] >= PER_GROUP:
             continue
         n = min(track.n_frames, int(MOST_S * track.fps))
         meshes = store.points(number, range(n))
         if n / track.fps < LEAST_S or meshes is None:
             continue
         points = fill_gaps([mesh if np.isfinite(mesh).all() else None for mesh in meshes])
-        loud = np.quantile(mel_spectrogram(samples).max(axis=0), 0.9) > SILENCE + 1
+        early = track_sound(store, number)
+        sound = Sound(early.between(0.0, n / track.fps), 0.0)
+        loud = np.quantile(mel_spectrogram(sound.samples).max(axis=0), 0.9) > SILENCE + 1
         if points is None or opening(points).std() < 0.01 or not loud:
             continue
         images, _ = store.read(number, range(n))
         taken[track.group] += 1
-        sound = Sound(samples, 0.0)
         talks.append(Talk(track.name, track.group, images, points, np.arange(n) / track.fps, sound))
     return talks
 
@@ -223,7 +223,7 @@ def main() -> None:
     if args.part == "test":
         numbers = [i for i, part in enumerate(store.columns["split"]) if part == "test"]
     else:
-        numbers = train_and_val(store, args.val_share)[1]
+        numbers = split_stored(store, range(len(store)), args.val_share)[1]
     talks = read_talks(store, numbers, args.clips)
     expert = None
     if args.expert:

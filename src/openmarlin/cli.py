@@ -36,6 +36,8 @@ from openmarlin.jobs.settings import (
     PrepareSettings,
     ReconstructSettings,
 )
+from openmarlin.lipsync.experts.settings import ExpertSettings
+from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
@@ -147,6 +149,18 @@ VERBS = {
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
     ),
+    "lipsync train": Verb(
+        GeneratorSettings,
+        "Train a generator of talking faces: the systems of the paper's table.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "lipsync train-expert": Verb(
+        ExpertSettings,
+        "Train an expert on how lips and sound fit together.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
     "lipsync train-mouth": Verb(
         MouthSettings,
         "Train the small model that moves a mouth to a sound, one stage after the other.",
@@ -193,8 +207,7 @@ def _root(
 
 def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str, Any]) -> None:
     """Call the verb's Python twin, say what came of it, and end with the exit code."""
-    verb = VERBS[name]
-    job = import_module(f"openmarlin.jobs.{name.replace(' ', '_').replace('-', '_')}")
+    verb, job = VERBS[name], import_module(f"openmarlin.jobs.{_identifier(name)}")
     inputs, changes = _split(words)
     for key, value in options.items():
         if value is not None and value != []:
@@ -202,11 +215,16 @@ def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str
     if verb.memory:
         getattr(import_module("openmarlin.native"), verb.memory)()
     with _interruptible():
-        twin = getattr(job, name.rpartition(" ")[2].replace("-", "_"))
+        twin = getattr(job, _identifier(name.rpartition(" ")[2]))
         result = twin(*_inputs(name, inputs), config=config, progress=True, **changes)
     job.announce(result)
     if getattr(result, "failures", None):
         raise typer.Exit(1)
+
+
+def _identifier(name: str) -> str:
+    """A verb's name in Python."""
+    return re.sub(r"[ -]", "_", name)
 
 
 def _inputs(name: str, inputs: list[str]) -> tuple[Any, ...]:

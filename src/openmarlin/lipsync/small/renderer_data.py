@@ -15,9 +15,10 @@ from openmarlin.data.transforms import random_colours
 from openmarlin.errors import InputError
 from openmarlin.lipsync.small.mouth_shape import ShapeBasis
 from openmarlin.lipsync.small.settings import MouthSettings
-from openmarlin.lipsync.small.tracks import read_mouths, train_and_val
+from openmarlin.lipsync.small.tracks import read_mouths
 from openmarlin.lipsync.small.window import REFERENCE, TARGET, Image, window_channels
 from openmarlin.lipsync.small.window_cache import CACHE_FILE, WindowCache, WindowTrack
+from openmarlin.lipsync.stored import split_stored
 
 _FAR_S = 0.4  # from a picture to those it is drawn from, where the track is long enough
 _CANDIDATES = 4
@@ -33,7 +34,7 @@ def open_cache(
     Raises:
         InputError: the store has no points, or is damaged.
     """
-    train, held_out = train_and_val(store, settings.val_share)
+    train, held_out = split_stored(store, range(len(store)), settings.val_share)
     mouths = [m for m in read_mouths(store, [*train, *held_out]) if len(m) >= _LEAST]
     if not mouths:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
@@ -48,7 +49,9 @@ def renderer_data(
     store: Store, cache: WindowCache, settings: MouthSettings, basis: ShapeBasis
 ) -> TrainingData:
     """What the renderer learns from."""
-    train, held_out = (set(part) for part in train_and_val(store, settings.val_share))
+    train, held_out = (
+        set(part) for part in split_stored(store, range(len(store)), settings.val_share)
+    )
     own = [track for track in cache.tracks if track.number in train]
     others = [track for track in cache.tracks if track.number in held_out] or own
     if not own:

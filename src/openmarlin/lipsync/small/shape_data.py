@@ -17,7 +17,8 @@ from openmarlin.lipsync.mel import MEL_BANDS, MEL_RATE, mel_spectrogram
 from openmarlin.lipsync.small.mouth_shape import Floats, ShapeBasis, fit_basis
 from openmarlin.lipsync.small.settings import SHAPE_WIDTH, MouthSettings
 from openmarlin.lipsync.small.shape_net import CONTEXT, N_BLOCKS, SILENCE, less_voice, voice_bands
-from openmarlin.lipsync.small.tracks import MouthTrack, needs, read_mouths, train_and_val
+from openmarlin.lipsync.small.tracks import MouthTrack, needs, read_mouths
+from openmarlin.lipsync.stored import split_stored, track_sound
 
 FRAME_RATE = 25
 """Shapes a second of a sample, whatever the video has."""
@@ -66,7 +67,7 @@ def shape_data(
     Raises:
         InputError: the store has no sound or points, is damaged, or nobody in it speaks.
     """
-    train, held_out = train_and_val(store, settings.val_share)
+    train, held_out = split_stored(store, range(len(store)), settings.val_share)
     mouths = read_mouths(store, train)
     if not mouths:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
@@ -99,10 +100,10 @@ def _heard(store: Store, mouths: Sequence[MouthTrack]) -> list[tuple[MouthTrack,
     """Tracks in which a mouth moves and something is heard, and their spectrograms."""
     heard = []
     for mouth in mouths:
-        samples = store.sound(mouth.number)
-        if samples is None:
+        if not store.tracks[mouth.number].sound_bytes:
             raise needs(store.path, "sound")
-        mel = mel_spectrogram(samples)
+        sound = track_sound(store, mouth.number)
+        mel = mel_spectrogram(sound.between(0, len(mouth) / mouth.fps))
         loud = np.quantile(mel.max(axis=0), 0.9) > _QUIET
         if loud and mouth.opening.std() >= _STILL:
             heard.append((mouth, mel))

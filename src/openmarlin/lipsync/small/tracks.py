@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.data.dataset import split_tracks
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError, option
 from openmarlin.face.mesh import fill_gaps
@@ -46,19 +45,6 @@ class MouthTrack:
         """The points in the plane of the face (n, M, 2), and their mean (M, 2): the neutral."""
         plane = basis.plane(self.points, self.cameras)
         return plane, plane.mean(axis=0)
-
-
-def train_and_val(store: Store, share: float) -> tuple[list[int], list[int]]:
-    """Positions of the tracks to train on, and of those that are held out.
-
-    A column `split` of the store decides, where it has one with train and val: test is then left
-    out of both. Else a share of the groups is held out.
-    """
-    split = [str(value) for value in store.columns.get("split", ())]
-    if {"train", "val"} <= set(split):
-        places = range(len(split))
-        return [i for i in places if split[i] == "train"], [i for i in places if split[i] == "val"]
-    return split_tracks(store.tracks, share)
 
 
 def read_mouths(store: Store, numbers: Sequence[int]) -> list[MouthTrack]:
