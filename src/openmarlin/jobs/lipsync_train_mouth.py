@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.markup import escape
 
 from openmarlin.console import console, job_progress
@@ -16,7 +17,7 @@ from openmarlin.errors import InputError, option
 from openmarlin.lipsync.small.model import DubberConfig, SmallDubber
 from openmarlin.lipsync.small.renderer_data import open_cache, renderer_data
 from openmarlin.lipsync.small.renderer_task import RendererTask
-from openmarlin.lipsync.small.settings import MouthSettings
+from openmarlin.lipsync.small.settings import RENDERER_WIDTH, SHAPE_WIDTH, MouthSettings
 from openmarlin.lipsync.small.shape_data import shape_data
 from openmarlin.lipsync.small.shape_task import ShapeTask
 from openmarlin.lipsync.small.window_cache import CACHE_FILE, WindowCache
@@ -28,8 +29,6 @@ from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
 from openmarlin.training.fit import FILES, Fitted, Run, fit
 from openmarlin.training.task import Task
-
-_SHAPE_WIDTH, _RENDERER_WIDTH = 128, 32
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ def train_mouth(
             folder = stack.enter_context(_open_folder(request, store, engine, heard))
             folder.begin()
         start = Checkpoints(request.out).newest() if request.resume else None
+        task: Task
         if request.stage == "shape":
             task, clips = _shape(store, request, start)
             stack.enter_context(engine)
@@ -175,10 +175,11 @@ def _shape(
 ) -> tuple[ShapeTask, TrainingData]:
     # A run that goes on has its basis in the checkpoint.
     basis = None if start is None else SmallDubber.load(start.model).basis
-    clips, basis = shape_data(store, request, basis)
-    width = request.width or _SHAPE_WIDTH
+    clips, basis, usual = shape_data(store, request, basis)
+    width = request.width or SHAPE_WIDTH
     config = DubberConfig(request.out.resolve().name, len(basis), width)
-    dubber = SmallDubber.new(config, basis, request.seed, request.dropout)
+    dubber = SmallDubber.new(config, basis, request.seed)
+    dubber.shape_net.usual.copy_(torch.from_numpy(usual))
     groups = {track.name: track.group for track in store.tracks}
     return ShapeTask(dubber, groups, request), clips
 
@@ -191,7 +192,7 @@ def _renderer(
         heard.config,
         name=request.out.resolve().name,
         size=request.size,
-        renderer_width=request.width or _RENDERER_WIDTH,
+        renderer_width=request.width or RENDERER_WIDTH,
     )
     new = SmallDubber.new(config, heard.basis, request.seed)
     dubber = SmallDubber(config, heard.basis, heard.shape_net, new.renderer)

@@ -16,14 +16,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
 from openmarlin.face.pose import face_cameras
-from openmarlin.lipsync.small.mouth_shape import MOUTH, Floats, ShapeBasis, opening
+from openmarlin.lipsync.small.mouth_shape import MOUTH, Floats, ShapeBasis, lips_apart, opening
 from openmarlin.lipsync.small.renderer import Renderer
-from openmarlin.lipsync.small.shape_net import ShapeNet, hear_mel
+from openmarlin.lipsync.small.shape_net import (
+    ShapeNet,
+    less_voice,
+    mel_around,
+    mel_of_voice,
+    silent_columns,
+    voice_bands,
+)
 from openmarlin.lipsync.small.window import (
     REFERENCES,
     Framing,
@@ -36,9 +44,16 @@ from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read_json
 from openmarlin.output import atomic_folder
 from openmarlin.video.audio import Sound
 
-MODEL_TYPE = "openmarlin_mouth"
+KIND = "small_dubber"
+"""What `kind` says in the config.json of such a folder."""
+
+Reference = tuple[NDArray[np.uint8], Floats]
+"""A picture of a face and its mesh points (478, 2), in pixels of the picture."""
+
 _BATCH = 16
-_FEW = 8  # points of references from which the neutral shape is not yet known
+_FEW = 8  # references whose mean is not yet the neutral shape
+_USUAL_SHARE = 0.4  # from the most closed mouth of a track to the most open one, median of many
+_USUAL_OPENING = 0.09  # likewise, in distances of the eyes
 
 
 @dataclass(frozen=True)
@@ -107,15 +122,14 @@ class SmallDubber:
         self.config, self.basis = config, basis
         self.shape_net, self.renderer = shape_net, renderer
         self.framing = Framing(config.size)
+        self._last: tuple[Sound, Floats] | None = None  # a sound and the bands of its voice
 
     @classmethod
-    def new(
-        cls, config: DubberConfig, basis: ShapeBasis, seed: int, dropout: float = 0.0
-    ) -> SmallDubber:
+    def new(cls, config: DubberConfig, basis: ShapeBasis, seed: int) -> SmallDubber:
         """One with random networks."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            shape_net = ShapeNet(config.components, config.shape_width, dropout)
+            shape_net = ShapeNet(config.components, config.shape_width)
             renderer = Renderer(config.renderer_width) if config.renderer_width else None
         return cls(config, basis, shape_net, renderer)
 
@@ -140,10 +154,11 @@ class SmallDubber:
         times_s = np.asarray(times_s, np.float64)
         if not len(times_s):
             return Heard(np.zeros((0, len(self.basis)), np.float32), np.zeros(0, np.float32))
-        mel, places = hear_mel(sound, times_s)
-        net = self.shape_net.eval()
-        shapes = net(torch.from_numpy(mel)[None], torch.from_numpy(places)[None])[0].numpy()
-        return Heard(self.config.gain * shapes, np.zeros(len(times_s), np.float32))
+        mel, places = mel_around(sound, times_s)
+        inputs = torch.from_numpy(less_voice(mel, self._bands(sound)))[None]
+        shapes = self.shape_net.eval()(inputs, torch.from_numpy(places)[None])[0].numpy()
+        silent = np.interp(places, np.arange(mel.shape[1]), silent_columns(mel))
+        return Heard(self.config.gain * shapes, silent.astype(np.float32))
 
     @torch.inference_mode()
     def draw(
@@ -152,7 +167,7 @@ class SmallDubber:
         start: int,
         faces: NDArray[np.uint8],
         points: Floats,
-        references: Sequence[tuple[NDArray[np.uint8], Floats]],
+        references: Sequence[Reference],
     ) -> NDArray[np.uint8]:
         """Draw the mouths of frames.
 
@@ -163,14 +178,14 @@ class SmallDubber:
             points: (T, 478, 2) its mesh points, in pixels of the pictures.
             references: pictures of the same face from other times, and their points. The most
                 closed and the most open mouth are copied from; all of them together tell the
-                neutral shape, so give some ten, from all over the track.
+                neutral shape, which is guessed where they are fewer than eight.
 
         Returns:
             (T, size, size, 3): the same pictures but for the mouth and what moves with it.
         """
         renderer = self._need_renderer()
         shapes = heard.shapes[start : start + len(faces)]
-        neutral = self._neutral(points, references)
+        neutral = self._neutral(references)
         closed = heard.closed[start : start + len(faces), None]
         shapes = shapes + closed * (self.basis.closed(neutral) - shapes)
         cameras = self._cameras(points)
@@ -207,7 +222,7 @@ class SmallDubber:
 
     def write(self, folder: Path, note: str = "") -> None:
         """Write the files of the model to a folder that is there."""
-        content = {"model_type": MODEL_TYPE, **asdict(self.config), "note": note}
+        content = {"kind": KIND, **asdict(self.config), "note": note}
         (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         save_file(self._tensors(), folder / WEIGHTS, metadata={"format": "pt"})
         (folder / "README.md").write_text(_card(self, note), encoding="utf-8")
@@ -223,7 +238,7 @@ class SmallDubber:
         if not (path / CONFIG).is_file() and (path / "model" / CONFIG).is_file():
             path = path / "model"  # a run was named
         content = read_json(path / CONFIG)
-        if content.pop("model_type", None) != MODEL_TYPE:
+        if content.pop("kind", None) != KIND:
             raise ModelError(
                 f"{folder}: no small mouth model: name a run or model of "
                 "`openmarlin lipsync train-mouth`"
@@ -247,7 +262,7 @@ class SmallDubber:
                 }
                 module.load_state_dict(own)
                 module.eval()
-        except (TypeError, KeyError, RuntimeError, OSError) as error:
+        except (TypeError, KeyError, RuntimeError, OSError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{path}: damaged, or of another version: {reason}") from None
         return model
@@ -293,18 +308,31 @@ class SmallDubber:
     def _cameras(self, points: Floats) -> NDArray[np.float64]:
         return move_camera(face_cameras(points), self._to_window())
 
-    def _neutral(
-        self, points: Floats, references: Sequence[tuple[NDArray[np.uint8], Floats]]
-    ) -> Floats:
-        """The mean shape (M, 2) of the references; of the frames as well where those are few."""
-        meshes = [mesh for _, mesh in references]
-        if len(meshes) < _FEW:
-            meshes += list(points)
-        stack = np.stack(meshes)
-        plane = self.basis.plane(stack[:, MOUTH], face_cameras(stack))
-        return np.asarray(plane.mean(axis=0), np.float32)
+    def _bands(self, sound: Sound) -> Floats:
+        """Of the voice in a sound; the chunks of a video ask for the same one again."""
+        if self._last is None or self._last[0] is not sound:
+            usual = self.shape_net.usual.numpy()
+            self._last = sound, voice_bands(mel_of_voice(sound), usual)
+        return self._last[1]
 
-    def _references(self, references: Sequence[tuple[NDArray[np.uint8], Floats]]) -> list[View]:
+    def _neutral(self, references: Sequence[Reference]) -> Floats:
+        """The mean shape (M, 2) of a face as its references tell it: the same in every chunk.
+
+        Few of them are not the mean of all: with the most closed and the most open mouth it is
+        `_USUAL_SHARE` of the way, with one alone it is open by `_USUAL_OPENING`.
+        """
+        meshes = np.stack([mesh for _, mesh in references])
+        planes = self.basis.plane(meshes[:, MOUTH], face_cameras(meshes))
+        mean = np.asarray(planes.mean(axis=0), np.float32)
+        if len(planes) >= _FEW:
+            return mean
+        apart = [lips_apart(plane) for plane in planes]
+        target = min(apart) + _USUAL_SHARE * (max(apart) - min(apart))
+        if len(planes) == 1:
+            target = _USUAL_OPENING
+        return np.asarray(mean + self.basis.decode(self.basis.opened(mean, target)[None])[0])
+
+    def _references(self, references: Sequence[Reference]) -> list[View]:
         """The windows of the most closed and of the most open mouth."""
         meshes = np.stack([mesh for _, mesh in references])
         order = np.argsort(opening(meshes), kind="stable")
@@ -320,8 +348,8 @@ def _card(model: SmallDubber, note: str) -> str:
     }
     parts = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items())
     return (
-        f"# {model.name}\n\nA small model that moves the mouth of a face to a sound, in two stages: "
-        "sound to the shape of the mouth, shape to pixels. Use it with `openmarlin lipsync "
+        f"# {model.name}\n\nA small model that moves the mouth of a face to a sound, in two "
+        "stages: sound to the shape of the mouth, shape to pixels. Use it with `openmarlin lipsync "
         f"generate VIDEO SOUND --model FOLDER`.\n\nParameters: {parts}. Window "
         f"{model.config.size} px of a face of {model.size} px. {note}\n\nTrained on faces of "
         "people who talk; the licence of the weights is that of the data. What it draws is not "

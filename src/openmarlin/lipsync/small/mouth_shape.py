@@ -30,7 +30,7 @@ JAW = (172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397)
 CHIN = (18, 200, 199, 175)
 # fmt: on
 MOUTH = (*OUTER_LIPS, *INNER_LIPS, *JAW, *CHIN)
-"""The M points whose places are the shape: rings of the lips, the jaw from side to side, the chin."""
+"""The M points whose places are the shape: rings of the lips, the jaw from side to side, chin."""
 
 OUTER, INNER = slice(0, 20), slice(20, 40)
 JAW_LINE = slice(40, 53)
@@ -60,7 +60,13 @@ def opening(points: NDArray[np.floating]) -> Floats:
 def unproject(points: NDArray[np.floating], cameras: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mouth points (N, M, 2) in pixels -> in the plane of the face, cm, as if none had depth."""
     inverse = np.linalg.inv(cameras[:, :, :2])
-    return np.einsum("nij,nmj->nmi", inverse, points - cameras[:, None, :, 3])
+    return np.asarray(np.einsum("nij,nmj->nmi", inverse, points - cameras[:, None, :, 3]))
+
+
+def lips_apart(plane: Floats) -> float:
+    """The opening of a mouth (M, 2) in the plane of its face, in distances of the eyes."""
+    upper, lower = MOUTH.index(_UPPER), MOUTH.index(_LOWER)
+    return float(plane[lower, 1] - plane[upper, 1]) / _EYE_CM
 
 
 @dataclass(frozen=True)
@@ -110,12 +116,20 @@ class ShapeBasis:
         """Numbers (N, K) -> deviations (N, M, 2) from the neutral shape."""
         return np.asarray(np.einsum("nk,kmi->nmi", shapes, self.components), np.float32)
 
+    def opened(self, neutral: Floats, opening: float) -> Floats:
+        """The likeliest shape (K,) in which the lips of a face are so far apart.
+
+        Args:
+            neutral: (M, 2) of the face.
+            opening: see `opening`.
+        """
+        change = opening - lips_apart(neutral)
+        direction = self.spread**2 * self.opening
+        return np.asarray(change * direction / (self.opening @ direction), np.float32)
+
     def closed(self, neutral: Floats) -> Floats:
         """The likeliest shape (K,) in which the lips of a face (M, 2) are closed."""
-        upper, lower = MOUTH.index(_UPPER), MOUTH.index(_LOWER)
-        apart = max(0.0, float(neutral[lower, 1] - neutral[upper, 1]) / _EYE_CM)
-        direction = self.spread**2 * self.opening
-        return np.asarray(-apart * direction / (self.opening @ direction), np.float32)
+        return self.opened(neutral, min(0.0, lips_apart(neutral)))
 
     def redraw(self, points: Floats, shapes: Floats, neutral: Floats) -> Floats:
         """Meshes (N, 478, 2) with other mouths.

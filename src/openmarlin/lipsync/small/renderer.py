@@ -7,6 +7,7 @@ so small a network cannot draw.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -50,14 +51,11 @@ class Renderer(nn.Module):
         widths = [width * factor for factor in _WIDTHS]
         self.stem = nn.Conv2d(4 * _INPUT, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1)
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
         )
         self.encoder = nn.ModuleList(_Residual(w) for w in widths)
         self.middle = _Residual(widths[-1])
-        self.up = nn.ModuleList(
-            nn.Conv2d(b, 4 * a, 1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.up = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(_Residual(w) for w in widths[:-1])
         self.head = nn.Conv2d(widths[0], 4 * _OUTPUT, 3, padding=1)
         nn.init.normal_(self.head.weight, std=1e-3)
@@ -88,6 +86,7 @@ class Renderer(nn.Module):
         return Drawn(image, target, hole)
 
     def _network(self, inputs: Tensor) -> Tensor:
+        # With this layout bfloat16 is twice as fast as float32 on a CPU, without it slower.
         x = functional.pixel_unshuffle(inputs, 2).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         levels = []
@@ -136,8 +135,7 @@ class PatchCritic(nn.Module):
         super().__init__()
         widths = [3 + DRAWN, width, 2 * width, 4 * width]
         self.layers = nn.ModuleList(
-            nn.Conv2d(a, b, 4, stride=2, padding=1)
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)
         )
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 

@@ -29,12 +29,13 @@ _TURN, _SCALE, _NOISE = np.radians(4), 0.05, 0.05
 def open_cache(
     store: Store, folder: Path, settings: MouthSettings, basis: ShapeBasis
 ) -> WindowCache:
-    """The windows of all tracks of a store; `WindowCache.make` writes them.
+    """The windows of tracks to train on and held out; `WindowCache.make` writes them.
 
     Raises:
         InputError: the store has no points, or is damaged.
     """
-    mouths = [m for m in read_mouths(store, range(len(store))) if len(m) >= _LEAST]
+    train, held_out = split_stored(store, range(len(store)), settings.val_share)
+    mouths = [m for m in read_mouths(store, [*train, *held_out]) if len(m) >= _LEAST]
     if not mouths:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
     margin = int(store.info.get("settings", {}).get("margin", 0))
@@ -48,12 +49,11 @@ def renderer_data(
     store: Store, cache: WindowCache, settings: MouthSettings, basis: ShapeBasis
 ) -> TrainingData:
     """What the renderer learns from."""
-    train, held_out = split_stored(store, range(len(store)), settings.val_share)
-    own, others = (
-        [track for track in cache.tracks if track.number in set(numbers)]
-        for numbers in (train, held_out)
+    train, held_out = (
+        set(part) for part in split_stored(store, range(len(store)), settings.val_share)
     )
-    others = others or own
+    own = [track for track in cache.tracks if track.number in train]
+    others = [track for track in cache.tracks if track.number in held_out] or own
     if not own:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
     others = _in_turns(others)

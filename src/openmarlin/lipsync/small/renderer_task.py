@@ -61,11 +61,10 @@ class RendererTask(Task):
         if settings.w_critic:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(settings.seed + 1)
-                critic = PatchCritic().to(memory_format=torch.channels_last)
+                critic = PatchCritic()
             self.players["critic"] = Player(critic, make_adamw(settings), replicated=True)
-        renderer = dubber.renderer.to(memory_format=torch.channels_last)
         self.players["renderer"] = Player(
-            renderer, make_adamw(settings), clip_grad=settings.clip_grad
+            dubber.renderer, make_adamw(settings), clip_grad=settings.clip_grad
         )
         self._pictures: list[DrawnMouth] = []
 

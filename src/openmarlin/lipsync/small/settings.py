@@ -13,6 +13,10 @@ from openmarlin.training.settings import CADENCE, RunSettings
 MODEL, SAMPLES, OBJECTIVE = "Data and model", "Samples", "Objective"
 
 
+SHAPE_WIDTH, RENDERER_WIDTH = 128, 32
+"""Channels of the networks where nothing else is said."""
+
+
 class MouthSettings(RunSettings):
     """All settings of a run; those of any training are inherited."""
 
@@ -56,10 +60,14 @@ class MouthSettings(RunSettings):
         2.0, "Length of a sample of the stage shape.", group=SAMPLES, ge=0.4, le=10
     )
     dropout: float = setting(
-        0.2, "Dropout between the layers of the stage shape.", group=SAMPLES, ge=0, lt=1
+        0.1,
+        "Share of the channels that a layer of the stage shape drops.",
+        group=SAMPLES,
+        ge=0,
+        lt=1,
     )
     silent: float = setting(
-        0.15,
+        0.1,
         "Share of samples whose sound is taken away, and whose mouth is to close.",
         group=SAMPLES,
         ge=0,

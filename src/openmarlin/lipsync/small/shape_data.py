@@ -15,8 +15,8 @@ from openmarlin.data.store import Store
 from openmarlin.errors import InputError
 from openmarlin.lipsync.mel import MEL_BANDS, MEL_RATE, mel_spectrogram
 from openmarlin.lipsync.small.mouth_shape import Floats, ShapeBasis, fit_basis
-from openmarlin.lipsync.small.settings import MouthSettings
-from openmarlin.lipsync.small.shape_net import CONTEXT
+from openmarlin.lipsync.small.settings import SHAPE_WIDTH, MouthSettings
+from openmarlin.lipsync.small.shape_net import CONTEXT, N_BLOCKS, SILENCE, less_voice, voice_bands
 from openmarlin.lipsync.small.tracks import MouthTrack, needs, read_mouths
 from openmarlin.lipsync.stored import split_stored, track_sound
 
@@ -24,12 +24,10 @@ FRAME_RATE = 25
 """Shapes a second of a sample, whatever the video has."""
 
 VAL_SECONDS = 8.0
-SILENCE = -4.0
-"""Of a spectrogram."""
-
 _QUIET = -3.0  # a track whose loudest columns are below has no sound to learn from
 _STILL = 0.01  # deviation of the opening of a mouth that does not speak, in distances of the eyes
 _EASE_S = 0.12
+_HOLE = 8  # bands
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class SpokenTrack:
         name, group: of the track.
         seconds: length.
         mel: (80, T) from the first frame on.
+        bands: (80,) of the voice, see `voice_bands`.
         shapes: (n, K) deviations from the neutral shape.
         times_s: (n,) of the frames, from the first on.
         closed: (K,) the shape with closed lips.
@@ -49,6 +48,7 @@ class SpokenTrack:
     group: str
     seconds: float
     mel: Floats
+    bands: Floats
     shapes: Floats
     times_s: NDArray[np.float64]
     closed: Floats
@@ -56,8 +56,8 @@ class SpokenTrack:
 
 def shape_data(
     store: Store, settings: MouthSettings, basis: ShapeBasis | None
-) -> tuple[TrainingData, ShapeBasis]:
-    """What the stage shape learns from, and the basis of its shapes.
+) -> tuple[TrainingData, ShapeBasis, Floats]:
+    """What the stage shape learns from, the basis of its shapes, and the usual bands (80,).
 
     Args:
         store: to read from.
@@ -73,54 +73,60 @@ def shape_data(
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
     if basis is None:
         basis = fit_basis([(m.points, m.cameras) for m in mouths], settings.components)
-    spoken = _spoken(store, mouths, basis)
-    judges = _spoken(store, read_mouths(store, held_out), basis)
-    if not spoken:
+    heard = _heard(store, mouths)
+    if not heard:
         raise InputError(f"{store.path}: nobody is seen to speak, and heard, in it")
+    nothing = np.zeros(MEL_BANDS, np.float32)
+    usual = np.stack([voice_bands(mel, nothing) for _, mel in heard]).mean(axis=0)
+    spoken = [_spoken(*pair, basis, usual) for pair in heard]
+    judges = [_spoken(*pair, basis, usual) for pair in _heard(store, read_mouths(store, held_out))]
     stream = SampleStream([t.group for t in spoken], settings.seed, settings.per_group)
     minutes = sum(track.seconds for track in spoken) / 60
     notes = [
         f"{len(spoken)} tracks of {minutes:.1f} minutes to train on, {len(judges)} held out; left "
         f"out: {len(train) + len(held_out) - len(spoken) - len(judges)} that are silent or still",
     ]
-    return TrainingData(
+    clips = TrainingData(
         train=SpokenDataset(spoken, settings.seconds, settings),
         held_out=SpokenDataset(judges or spoken, VAL_SECONDS, None),
         stream=stream,
         val_clips=min(settings.val_clips, len(judges or spoken)),
         notes=notes,
-    ), basis
+    )
+    return clips, basis, usual
 
 
-def _spoken(store: Store, mouths: Sequence[MouthTrack], basis: ShapeBasis) -> list[SpokenTrack]:
-    """Tracks in which a mouth moves and something is heard."""
-    spoken = []
+def _heard(store: Store, mouths: Sequence[MouthTrack]) -> list[tuple[MouthTrack, Floats]]:
+    """Tracks in which a mouth moves and something is heard, and their spectrograms."""
+    heard = []
     for mouth in mouths:
         if not store.tracks[mouth.number].sound_bytes:
             raise needs(store.path, "sound")
         sound = track_sound(store, mouth.number)
         mel = mel_spectrogram(sound.between(0, len(mouth) / mouth.fps))
         loud = np.quantile(mel.max(axis=0), 0.9) > _QUIET
-        if not loud or mouth.opening.std() < _STILL:
-            continue
-        plane, neutral = mouth.plane(basis)
-        spoken.append(
-            SpokenTrack(
-                mouth.name,
-                mouth.group,
-                len(mouth) / mouth.fps,
-                mel,
-                basis.encode(plane - neutral),
-                np.arange(len(mouth)) / mouth.fps,
-                basis.closed(neutral),
-            )
-        )
-    return spoken
+        if loud and mouth.opening.std() >= _STILL:
+            heard.append((mouth, mel))
+    return heard
+
+
+def _spoken(mouth: MouthTrack, mel: Floats, basis: ShapeBasis, usual: Floats) -> SpokenTrack:
+    plane, neutral = mouth.plane(basis)
+    return SpokenTrack(
+        mouth.name,
+        mouth.group,
+        len(mouth) / mouth.fps,
+        mel,
+        voice_bands(mel, usual),
+        basis.encode(plane - neutral),
+        np.arange(len(mouth)) / mouth.fps,
+        basis.closed(neutral),
+    )
 
 
 class SpokenDataset(Dataset[Sample]):
     """Stretches of tracks: `mel` (80, T), `places` (N,) and `shapes` (N, K) at 25 a second,
-    `valid` (N,) where the track goes on.
+    `valid` (N,) where the track goes on; to learn from also `kept`, see `ShapeNet`.
 
     Args:
         tracks: to take from.
@@ -155,8 +161,12 @@ class SpokenDataset(Dataset[Sample]):
         if self.settings is not None:
             mel = _vary(mel, self.settings, rng)
             mel, shapes = _hush(mel, shapes, places, track.closed, self.settings, rng)
+        mel = less_voice(mel, track.bands)
+        arrays: dict[str, NDArray[np.floating]]
         arrays = {"mel": mel, "places": places, "shapes": shapes}
-        tensors = {name: torch.from_numpy(a.astype(np.float32)) for name, a in arrays.items()}
+        tensors = {n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items()}
+        if self.settings is not None:
+            tensors["kept"] = _draw_kept(self.settings, rng)
         valid = torch.from_numpy(times_s <= track.times_s[-1])
         return {**tensors, "valid": valid, "id": track.name}
 
@@ -171,20 +181,23 @@ def _cut(mel: Floats, first: int, count: int) -> Floats:
 
 
 def _vary(mel: Floats, settings: MouthSettings, rng: np.random.Generator) -> Floats:
-    """Louder or quieter, higher or lower, through another microphone, with noise, with holes."""
-    shift = int(rng.integers(-2, 3))
-    mel = np.roll(mel, shift, axis=0)
-    if shift:
-        mel[slice(0, shift) if shift > 0 else slice(shift, None)] = SILENCE
-    tilt = np.linspace(-1, 1, MEL_BANDS)[:, None] * rng.normal(0, 0.3)
-    mel = mel + rng.normal(0, 0.6) + tilt
+    """A little louder or quieter, through another microphone, some with noise or a missing band."""
+    tilt = np.linspace(-1, 1, MEL_BANDS)[:, None] * rng.normal(0, 0.15)
+    varied = mel + rng.normal(0, 0.2) + tilt
     if rng.random() < settings.noise:
-        floor = rng.uniform(-3.5, -0.5) + rng.normal(0, 0.4, mel.shape)
-        mel = np.maximum(mel, floor)
-    for _ in range(2):
-        band = int(rng.integers(0, MEL_BANDS - 12))
-        mel[band : band + int(rng.integers(0, 12))] = SILENCE
-    return np.asarray(np.clip(mel, SILENCE, 4), np.float32)
+        floor = rng.uniform(SILENCE, -2) + rng.normal(0, 0.3, mel.shape)
+        varied = np.maximum(varied, floor)
+    if rng.random() < settings.noise:
+        band = int(rng.integers(0, MEL_BANDS - _HOLE))
+        varied[band : band + int(rng.integers(1, _HOLE))] = SILENCE
+    # What is silent stays so: a quiet room must not be taken for a quiet voice.
+    return np.asarray(np.where(mel > SILENCE, np.clip(varied, SILENCE, 4), SILENCE), np.float32)
+
+
+def _draw_kept(settings: MouthSettings, rng: np.random.Generator) -> torch.Tensor:
+    """Which channels count, see `ShapeNet`: those that stay count for the others as well."""
+    stays = rng.random((N_BLOCKS, settings.width or SHAPE_WIDTH)) >= settings.dropout
+    return torch.from_numpy((stays / (1 - settings.dropout)).astype(np.float32))
 
 
 def _hush(

@@ -70,7 +70,7 @@ class ShapeTask(Task):
         return [f"{count / 1e6:.2f} M parameters, {len(self._opening)} numbers of a shape"]
 
     def forward(self, batch: Batch) -> Tensor:
-        shapes: Tensor = self.model.call(batch["mel"], batch["places"])
+        shapes: Tensor = self.model.call(batch["mel"], batch["places"], batch.get("kept"))
         return shapes
 
     def losses(

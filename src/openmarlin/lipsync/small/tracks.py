@@ -59,10 +59,10 @@ def read_mouths(store: Store, numbers: Sequence[int]) -> list[MouthTrack]:
         meshes = store.points(number, range(track.n_frames))
         if meshes is None:
             raise needs(store.path, "points")
-        seen = np.isfinite(meshes).all(axis=(1, 2))
-        if seen.mean() < _LEAST_SEEN:
+        frames = [mesh if np.isfinite(mesh).all() else None for mesh in meshes]
+        if np.mean([mesh is not None for mesh in frames]) < _LEAST_SEEN:
             continue
-        points = fill_gaps([mesh if ok else None for mesh, ok in zip(meshes, seen, strict=True)])
+        points = fill_gaps(frames)
         assert points is not None
         tracks.append(
             MouthTrack(

@@ -130,11 +130,11 @@ class WindowCache:
         """
         if self.path.is_file() and self.path.stat().st_size == self.n_bytes:
             return
-        with atomic(self.path) as part, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            with part.open("wb") as file:
-                for images in pool.map(lambda track: self._windows(store, track), self.tracks):
-                    file.write(images.tobytes())
-                    advance(1)
+        pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+        with atomic(self.path) as part, part.open("wb") as file, pool:
+            for images in pool.map(lambda track: self._windows(store, track), self.tracks):
+                file.write(images.tobytes())
+                advance(1)
 
     def view(self, track: WindowTrack, i: int) -> View:
         """The i-th frame of a track."""
