@@ -94,4 +94,3 @@ def score_pictures(
     faces = expert.embed_faces(np.stack(views))
     sounds = expert.embed_sound(sound, 0.0, len(faces))
     return measure_offset(faces, sounds, variant="compat")
-

@@ -86,7 +86,8 @@ def read_pairs(path: Path, store: Store, tracks: Sequence[int]) -> tuple[list[Pa
     for number in tracks:
         clips.setdefault(_clip(store.tracks[number].video), number)
     named = [line.split()[:2] for line in lines if len(line.split()) >= 2]
-    pairs = [Pair(clips[face], clips[sound]) for sound, face in named if {face, sound} <= set(clips)]
+    there = [(sound, face) for sound, face in named if sound in clips and face in clips]
+    pairs = [Pair(clips[face], clips[sound]) for sound, face in there]
     if not pairs:
         raise InputError(
             f"{path}: none of its {len(named)} pairs is in {store.path}; lines are `SOUND FACE`, "
