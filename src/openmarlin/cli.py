@@ -38,6 +38,7 @@ from openmarlin.jobs.settings import (
 )
 from openmarlin.lipsync.experts.settings import ExpertSettings
 from openmarlin.lipsync.generation.settings import GeneratorSettings
+from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
@@ -152,6 +153,12 @@ VERBS = {
     "lipsync train": Verb(
         GeneratorSettings,
         "Train a generator of talking faces: the systems of the paper's table.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "lipsync table": Verb(
+        TableSettings,
+        "Train and score the systems of the paper's table at an equal budget.",
         "The store that `openmarlin prepare --sound --points` wrote.",
         memory="keep_freed_memory",
     ),

@@ -159,7 +159,7 @@ class RunSettings(Settings):
         return self
 
 
-Request = TypeVar("Request", bound=RunSettings)
+Request = TypeVar("Request", bound=Settings)
 
 
 def read_run_settings(

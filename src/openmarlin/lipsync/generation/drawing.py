@@ -46,6 +46,15 @@ class DrawnPair:
     sound: Sound
 
 
+def real_faces(store: Store, pair: Pair, size: int, ticks: int) -> Images:
+    """The first ticks of a pair's face, uint8 (T, S, S, 3), as many as the sound has, too."""
+    face = store.tracks[pair.face]
+    count = min(ticks, count_ticks(face), count_ticks(store.tracks[pair.sound]))
+    margin = int(store.info.get("settings", {}).get("margin", 0))
+    images, _ = store.read(pair.face, [frame_of(face, tick) for tick in range(count)])
+    return crop_images(images, face_view(store.size, margin), size)
+
+
 @torch.no_grad()
 def draw_pair(generator: Generator, store: Store, pair: Pair, ticks: int) -> DrawnPair:
     """Draw the first ticks of a pair.
@@ -56,13 +65,11 @@ def draw_pair(generator: Generator, store: Store, pair: Pair, ticks: int) -> Dra
         pair: face and sound.
         ticks: frames at most; as many as both have, in whole clips of the generator.
     """
-    config, face = generator.config, store.tracks[pair.face]
-    count = min(ticks, count_ticks(face), count_ticks(store.tracks[pair.sound]))
-    length = config.frames if config.frames > 1 else min(_AT_ONCE, count)
-    count -= count % length
-    margin = int(store.info.get("settings", {}).get("margin", 0))
-    images, _ = store.read(pair.face, [frame_of(face, tick) for tick in range(count)])
-    real = crop_images(images, face_view(store.size, margin), config.size)
+    config = generator.config
+    real = real_faces(store, pair, config.size, ticks)
+    length = config.frames if config.frames > 1 else min(_AT_ONCE, len(real))
+    count = len(real) - len(real) % length
+    real = real[:count]
     reference = np.roll(real, count // 2, axis=0)
     sound = track_sound(store, pair.sound)
     heard = torch.from_numpy(sound_windows(sound, np.arange(count) / TICK_RATE, config))
