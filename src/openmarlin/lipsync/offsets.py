@@ -75,7 +75,7 @@ def best_offset(distances: Floats) -> Offset:
     n_windows, n_shifts = distances.shape
     if np.isnan(distances).all(axis=0).any():
         raise ValueError(f"{n_windows} windows are too few for shifts of {n_shifts // 2}")
-    curve = np.nanmean(distances, axis=0, dtype=np.float64).astype(np.float32)
+    curve = np.asarray(np.nanmean(distances, axis=0, dtype=np.float64), np.float32)
     best = int(curve.argmin())
     lowest = float(curve[best])
     # Sound window i + j fits face window i: with j below 0 the sound comes before the lips.
@@ -113,4 +113,4 @@ def distances_around(faces: Floats, sounds: Floats) -> Floats:
 
 def distances_to_silence(faces: Floats) -> Floats:
     """Distances (N,) to the zero vector that stands for sound beyond the ends in `compat`."""
-    return np.linalg.norm(faces + _EPS, axis=1).astype(np.float32)
+    return np.asarray(np.linalg.norm(faces + _EPS, axis=1), np.float32)

@@ -9,16 +9,19 @@ sound a second, and by 0.1 kB a tick and face.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from openmarlin.data.manifest import Row
+from openmarlin.data.parts import Record
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.lipsync.expert import Expert
@@ -35,13 +38,13 @@ from openmarlin.lipsync.speech import speech_at, speech_mask
 from openmarlin.lipsync.talkers import Stretch, read_talkers
 from openmarlin.output import WHOLE, Part
 from openmarlin.video.audio import RATE, Sound, read_sound
-from openmarlin.video.reader import VideoReader
+from openmarlin.video.reader import Frame, VideoReader
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 Flag = Literal["no sound", "no speech", "short"]
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
+VARIANTS: tuple[Variant, ...] = ("valid", "compat")
 
 LEAST_WINDOWS = 2 * MAX_SHIFT + 15
 """With fewer, shifts at the ends compare hardly anything: not scored in `valid`."""
@@ -108,7 +111,7 @@ def score_video(
     *,
     limit_s: float | None = None,
     part: Part = WHOLE,
-    problems: list[str] | None = None,
+    record: Record | None = None,
 ) -> list[TrackScore]:
     """Score all faces of a video.
 
@@ -118,7 +121,7 @@ def score_video(
         landmarker: finds the faces.
         limit_s: at most so many seconds.
         part: bounds of the part to be scored, seconds.
-        problems: gets what was damaged in the video, a line each.
+        record: gets how much was read, and what was damaged.
 
     Returns:
         The tracks in the order of first appearance; none where there is no face.
@@ -133,27 +136,44 @@ def score_video(
         if sound is None:
             raise VideoError(f"{path}: has no sound, or none that can be decoded")
         spoken = speech_mask(sound)
-        frames = Row(path, *part).frames(reader, limit_s)
+        frames = _Timed(Row(path, *part).frames(reader, limit_s), reader.info.fps)
         overlap = expert.window - 1
         for stretch in read_talkers(
             frames, landmarker, expert.view, margin=expert.margin, overlap=overlap
         ):
             one = tracks.setdefault(stretch.track, _TrackDistances(expert, sound, spoken))
             one.add(stretch)
-        if problems is not None:
-            problems += reader.problems
+        if record is not None:
+            record.problems, record.notes = reader.problems, reader.notes
+            record.seconds = frames.seconds
     scores = [tracks[number].score(number) for number in sorted(tracks)]
     speech = {number: one.speech_confidence() for number, one in tracks.items()}
     return [replace(score, speaks=_speaks(score, scores, speech)) for score in scores]
+
+
+def open_expert(expert: str | Path | Expert) -> Expert:
+    """An expert by name, folder or file; one that is there already is taken as it is.
+
+    Raises:
+        OpenMarlinError: there is none of that name, or it cannot be read.
+    """
+    if not isinstance(expert, str | Path):
+        return expert
+    loaded: Expert = import_module("openmarlin.lipsync.experts.load").load_expert(expert)
+    return loaded
+
+
+@cache
+def steady_landmarker() -> Landmarker:
+    """The face nets of this process, exact: lips move by a few pixels."""
+    return Landmarker(detect_every=2)
 
 
 def largest(scores: Sequence[TrackScore], most: int) -> list[TrackScore]:
     """Tracks without those that are seen at the same time as `most` larger faces."""
 
     def larger(score: TrackScore) -> int:
-        return sum(
-            other.face_px > score.face_px and _together(score, other) for other in scores
-        )
+        return sum(other.face_px > score.face_px and _together(score, other) for other in scores)
 
     return [score for score in scores if larger(score) < most]
 
@@ -198,6 +218,20 @@ def mean_interval(
     )
     low, high = np.percentile(draws @ sums / (draws @ counts), (2.5, 97.5))
     return float(kept.mean()), float(low), float(high)
+
+
+class _Timed:
+    """Frames on their way; `seconds` is how much has passed."""
+
+    def __init__(self, frames: Iterator[Frame], fps: float) -> None:
+        self._frames, self._fps, self.seconds = frames, fps, 0.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        first_s: float | None = None
+        for frame in self._frames:
+            first_s = frame.time_s if first_s is None else first_s
+            self.seconds = frame.time_s - first_s + 1 / self._fps
+            yield frame
 
 
 @dataclass
@@ -295,7 +329,7 @@ class _TrackDistances:
     def speech_confidence(self) -> float:
         """LSE-C of the windows with speech in their middles; -inf where there are too few."""
         table = self.table("valid")
-        spoken = self._speech(self._middles())
+        spoken = self._spoken_at(self._middles())
         if spoken.sum() < _LEAST_SPEECH_S * TICK_RATE or not _is_long_enough(table):
             return -np.inf
         rows = table[spoken]
@@ -306,17 +340,20 @@ class _TrackDistances:
     def _middles(self) -> NDArray[np.float64]:
         """Of the windows of the valid variant, ticks from the track's first one."""
         places, (first, end) = self.places, self._bounds("valid")
-        return places[(places >= first) & (places < end)] + self.expert.window / 2
+        inside = places[(places >= first) & (places < end)]
+        return np.asarray(inside + self.expert.window / 2, np.float64)
 
     @property
     def _sound_end_s(self) -> float:
         return self.sound.start_s + len(self.sound.samples) / RATE
 
-    def _speech(self, places: NDArray[np.float64] | None = None) -> Mask:
-        """Whether there is speech at ticks of the track, all of them without `places`."""
-        if places is None:
-            places = np.arange(self.end - self.first) + 0.5
-        return speech_at(self.spoken, self.sound.start_s, self.start_s + places / TICK_RATE)
+    def _speech(self) -> Mask:
+        """Of each tick of the track: whether there is speech."""
+        return self._spoken_at(np.arange(self.end - self.first, dtype=np.float64) + 0.5)
+
+    def _spoken_at(self, places: NDArray[np.float64]) -> Mask:
+        times_s = self.start_s + places / TICK_RATE
+        return speech_at(self.spoken, self.sound.start_s, times_s)
 
     def _flags(self, end_s: float) -> tuple[Flag, ...]:
         flags: list[Flag] = []
@@ -353,9 +390,7 @@ def _together(score: TrackScore, other: TrackScore) -> bool:
     return common >= _TOGETHER * shorter
 
 
-def _speaks(
-    score: TrackScore, scores: Sequence[TrackScore], confidence: dict[int, float]
-) -> bool:
+def _speaks(score: TrackScore, scores: Sequence[TrackScore], confidence: dict[int, float]) -> bool:
     own = confidence[score.track]
     others = [confidence[other.track] for other in scores if _together(score, other)]
-    return np.isfinite(own) and all(own >= other for other in others)
+    return bool(np.isfinite(own)) and all(own >= other for other in others)

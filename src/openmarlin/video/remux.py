@@ -1,4 +1,4 @@
-"""A video written again with its sound earlier or later; no picture and no sound is encoded anew."""
+"""A video written again with its sound earlier or later; nothing is encoded anew."""
 
 from __future__ import annotations
 
@@ -64,11 +64,7 @@ def shift_sound(source: str | Path, target: str | Path, delay_s: float) -> Copy:
         VideoError: the source cannot be read, or has no picture or no sound.
     """
     source, target = Path(source), Path(target)
-    kind = CONTAINERS.get(target.suffix.lower())
-    if kind is None:
-        raise InputError(f"{target}: name a file that ends with {', '.join(CONTAINERS)}")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"{target}: would replace its own source; give another name")
+    kind = check_target(source, target)
     with closing(_open(source)) as container:
         streams = _streams(container, source)
         with (
@@ -82,6 +78,20 @@ def shift_sound(source: str | Path, target: str | Path, delay_s: float) -> Copy:
             for packet in copy.packets(notes):
                 out.mux(packet)
     return Copy(copy.dropped_s, notes)
+
+
+def check_target(source: Path, target: Path) -> str:
+    """FFmpeg's name of the format of a target.
+
+    Raises:
+        InputError: it is of another kind, or the source itself.
+    """
+    kind = CONTAINERS.get(target.suffix.lower())
+    if kind is None:
+        raise InputError(f"{target}: name a file that ends with {', '.join(CONTAINERS)}")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{target}: would replace its own source; give another name")
+    return kind
 
 
 def _open(source: Path) -> InputContainer:
@@ -111,7 +121,7 @@ def _add_streams(
         codec = stream.codec_context
         name = codec.codec.canonical_name if codec is not None else "none"
         if name in out.supported_codecs:
-            new: Stream = out.add_stream_from_template(stream)  # type: ignore[arg-type]
+            new: Stream = out.add_stream_from_template(stream)
             new.time_base = stream.time_base
             new.metadata.update(stream.metadata)
             new.disposition = stream.disposition
@@ -185,7 +195,7 @@ class _Copying:
             shift = round(moved_s / base)
             packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
             if packet.stream.type == "audio" and self._is_before(packet):
-                self.dropped_s += float(packet.duration * base)
+                self.dropped_s += float((packet.duration or 0) * base)
                 continue
             packet.dts = max(packet.dts, self._last.get(index, packet.dts - 1) + 1)
             self._last[index] = packet.dts
@@ -196,7 +206,7 @@ class _Copying:
         """As much before the first time there is as the packets in between last."""
         last = waiting[-1]
         if last.dts is None:  # none at all
-            return int(waiting[place].pts)
+            return int(waiting[place].pts or 0)
         return int(last.dts) - sum(max(1, packet.duration or 1) for packet in waiting[place:-1])
 
     def _is_before(self, packet: Packet) -> bool:
@@ -206,6 +216,8 @@ class _Copying:
         codec = packet.stream.codec_context
         head = codec.extradata or b""
         early = 0.0
-        if codec.name in ("opus", "libopus") and head[:8] == b"OpusHead":  # the decoder leaves it out
+        if (
+            codec.name in ("opus", "libopus") and head[:8] == b"OpusHead"
+        ):  # the decoder leaves it out
             early = int.from_bytes(head[10:12], "little") / 48_000
-        return float(packet.pts * packet.time_base) < -early - _ROUNDING_S
+        return float((packet.pts or 0) * packet.time_base) < -early - _ROUNDING_S
