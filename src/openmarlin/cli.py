@@ -40,6 +40,7 @@ from openmarlin.lipsync.experts.settings import ExpertSettings
 from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.lipsync.small.settings import MouthSettings
+from openmarlin.lipsync.settings import FixSettings, ScoreSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
 from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -149,6 +150,19 @@ VERBS = {
         MasksSettings,
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
+    ),
+    "lipsync score": Verb(
+        ScoreSettings,
+        "Measure how well lips and sound go together: offset, LSE-D and LSE-C of every face.",
+        "Videos, folders, CSV tables with a column 'video'.",
+        several=True,
+        memory="return_large_blocks",
+    ),
+    "lipsync fix": Verb(
+        FixSettings,
+        "Bring the sound of a video in step with the lips; nothing is encoded anew.",
+        "A video with a face that speaks.",
+        memory="return_large_blocks",
     ),
     "lipsync train": Verb(
         GeneratorSettings,

@@ -59,14 +59,27 @@ def measure_offset(
     Raises:
         ValueError: N is so small that some shift leaves nothing to compare, in the valid variant.
     """
-    distances = shift_distances(faces, sounds, max_shift=max_shift, variant=variant)
+    return best_offset(shift_distances(faces, sounds, max_shift=max_shift, variant=variant))
+
+
+def best_offset(distances: Floats) -> Offset:
+    """The shift of the smallest mean distance.
+
+    Args:
+        distances: (N, 2 S + 1) of every face window to the sound around it; NaN where there is
+            nothing to compare with.
+
+    Raises:
+        ValueError: some shift has nothing to compare.
+    """
+    n_windows, n_shifts = distances.shape
     if np.isnan(distances).all(axis=0).any():
-        raise ValueError(f"{len(faces)} windows are too few for shifts of {max_shift}")
-    curve = np.nanmean(distances, axis=0)
+        raise ValueError(f"{n_windows} windows are too few for shifts of {n_shifts // 2}")
+    curve = np.asarray(np.nanmean(distances, axis=0, dtype=np.float64), np.float32)
     best = int(curve.argmin())
     lowest = float(curve[best])
     # Sound window i + j fits face window i: with j below 0 the sound comes before the lips.
-    return Offset(max_shift - best, lowest, float(np.median(curve)) - lowest, curve)
+    return Offset(n_shifts // 2 - best, lowest, float(np.median(curve)) - lowest, curve)
 
 
 def shift_distances(
@@ -77,12 +90,27 @@ def shift_distances(
     Column S + j compares face window i with sound window i + j. Where there is no such sound
     window: the distance to a zero vector (compat) or NaN (valid).
     """
-    n_windows, width = faces.shape
     outside = 0.0 if variant == "compat" else np.nan
-    padded = np.full((n_windows + 2 * max_shift, width), outside, np.float32)
-    padded[max_shift : max_shift + n_windows] = sounds
-    columns = [
-        np.linalg.norm(faces - padded[shift : shift + n_windows] + _EPS, axis=1)
-        for shift in range(2 * max_shift + 1)
-    ]
+    padding = ((max_shift, max_shift), (0, 0))
+    return distances_around(faces, np.pad(sounds, padding, constant_values=outside))
+
+
+def distances_around(faces: Floats, sounds: Floats) -> Floats:
+    """Distances of every face window to sound windows that begin before and after it.
+
+    Args:
+        faces: (N, D).
+        sounds: (N + 2 S, D); window S + i starts with face window i.
+
+    Returns:
+        (N, 2 S + 1).
+    """
+    n_windows = len(faces)
+    shifted = (sounds[first : first + n_windows] for first in range(len(sounds) - n_windows + 1))
+    columns = [np.linalg.norm(faces - sound + _EPS, axis=1) for sound in shifted]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def distances_to_silence(faces: Floats) -> Floats:
+    """Distances (N,) to the zero vector that stands for sound beyond the ends in `compat`."""
+    return np.asarray(np.linalg.norm(faces + _EPS, axis=1), np.float32)

@@ -6,7 +6,7 @@ for stretch in read_talkers(reader, landmarker, expert.view, margin=expert.margi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.mesh import fill_gaps
 from openmarlin.face.stream import FaceCrop, face_stream
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.video.reader import VideoReader
+from openmarlin.video.reader import Frame
 from openmarlin.video.windows import ticks
 
 View = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.generic]]
@@ -50,7 +50,7 @@ class Stretch:
 
 
 def read_talkers(
-    reader: VideoReader,
+    frames: Iterable[Frame],
     landmarker: Landmarker,
     view: View,
     *,
@@ -61,7 +61,7 @@ def read_talkers(
     """Follow all faces of a video.
 
     Args:
-        reader: the video, open, not yet read.
+        frames: of the video (an open `VideoReader`), or a part of them, in presentation order.
         landmarker: finds the faces.
         view: what is kept of a face in a frame.
         margin: of the picture around a face that `view` gets, in sides of MARLIN's square.
@@ -70,11 +70,16 @@ def read_talkers(
 
     Yields:
         Stretches in the order in which they end. Faces that are never seen have none.
+
+    Raises:
+        ValueError: stretches would share all of their ticks.
     """
+    if overlap >= longest:
+        raise ValueError(f"stretches of {longest} ticks cannot share {overlap}")
     first_s = 0.0
     making: dict[int, _Making] = {}
     crops_of = face_stream(
-        ticks(reader, TICK_RATE),
+        ticks(frames, TICK_RATE),
         landmarker,
         size=CROP_PX,
         margin=round(margin * CROP_PX),
@@ -86,14 +91,13 @@ def read_talkers(
         for track in [number for number in making if number not in alive]:
             yield from making.pop(track).end(first_s)
         for crop in crops:
-            new = _Making(crop.track, tick, view)
+            new = _Making(crop.track, tick, view, longest, overlap)
             one = making.setdefault(crop.track, new)
             if one is not new and one.next != tick:
                 yield from one.end(first_s)
                 one = making[crop.track] = new
             one.add(crop)
-            if one.ready >= longest:
-                yield one.cut(first_s, overlap)
+            yield from one.full(first_s)
     for one in making.values():
         yield from one.end(first_s)
 
@@ -105,6 +109,8 @@ class _Making:
     track: int
     tick: int
     view: View
+    longest: int
+    shared: int  # ticks of a stretch that the next one has too
     overlap: int = 0
     waiting: list[FaceCrop] = field(default_factory=list)
     last: NDArray[np.float32] | None = None  # mesh points of the last frame that became a view
@@ -115,10 +121,6 @@ class _Making:
     @property
     def next(self) -> int:
         return self.tick + len(self.views) + len(self.waiting)
-
-    @property
-    def ready(self) -> int:
-        return len(self.views)
 
     def add(self, crop: FaceCrop) -> None:
         self.waiting.append(crop)
@@ -138,24 +140,30 @@ class _Making:
             self.seen.append(not crop.interpolated)
         self.last, self.waiting = points[-1], []
 
+    def full(self, first_s: float) -> Iterator[Stretch]:
+        """What has reached the longest length; its last ticks begin the next stretch."""
+        while len(self.views) >= self.longest:
+            yield self._cut(first_s, self.longest, self.shared)
+
     def end(self, first_s: float) -> Iterator[Stretch]:
+        """All that is left."""
         if self.waiting:
             self.settle()
+        yield from self.full(first_s)
         if len(self.views) > self.overlap:
-            yield self.cut(first_s, 0)
+            yield self._cut(first_s, len(self.views), 0)
 
-    def cut(self, first_s: float, overlap: int) -> Stretch:
-        """All views so far; the last `overlap` of them begin the next stretch."""
+    def _cut(self, first_s: float, length: int, overlap: int) -> Stretch:
         result = Stretch(
             self.track,
             self.tick,
             first_s + self.tick / TICK_RATE,
-            np.stack(self.views),
-            np.stack(self.boxes),
-            np.array(self.seen),
+            np.stack(self.views[:length]),
+            np.stack(self.boxes[:length]),
+            np.array(self.seen[:length]),
             self.overlap,
         )
-        gone = len(self.views) - overlap
+        gone = length - overlap
         self.tick, self.overlap = self.tick + gone, overlap
         del self.views[:gone], self.boxes[:gone], self.seen[:gone]
         return result
