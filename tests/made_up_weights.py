@@ -40,3 +40,9 @@ def made_up_state(net: nn.Module, gain: float = 6.0) -> dict[str, Tensor]:
             v = v * math.sqrt(gain / (tensor.numel() / tensor.shape[0]))
         state[name] = torch.from_numpy(v.reshape(tensor.shape).astype(np.float32))
     return state
+
+
+def spread(y: Tensor) -> tuple[float, ...]:
+    """The first five values, the mean and the deviation, as the reference values list them."""
+    flat = y.flatten()
+    return (*flat[:5].tolist(), flat.mean().item(), flat.std().item())

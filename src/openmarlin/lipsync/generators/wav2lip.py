@@ -44,6 +44,9 @@ class Wav2Lip(FrameGenerator):
         self.audio_encoder = mel_encoder(MEL.columns, width=config.width, out=channels[-1])
         decoder = list(_decoder(channels, scaled(_DECODER, config.width), config.size))
         self.face_decoder_blocks = nn.ModuleList(decoder)
+        # Of AttnWav2Lip: after a block of the encoder; of the decoder, before the encoder's joins.
+        self.encoder_attention = nn.ModuleList(nn.Identity() for _ in self.face_encoder_blocks)
+        self.decoder_attention = nn.ModuleList(nn.Identity() for _ in decoder)
         n_last = scaled(_DECODER, config.width)[-1] + channels[0]
         n_drawn = scaled((32,), config.width)[0]
         self.output_block = nn.Sequential(
@@ -57,20 +60,12 @@ class Wav2Lip(FrameGenerator):
         """As `frame_logits`, with blue first in `faces` and in the result."""
         seen, x = [], faces
         for i, block in enumerate(self.face_encoder_blocks):
-            x = self.look(i, block(x))
+            x = self.encoder_attention[i](block(x))
             seen.append(x)
         x = self.audio_encoder(sound)
         for i, block in enumerate(self.face_decoder_blocks):
-            x = torch.cat([self.attend(i, block(x)), seen.pop()], dim=1)
+            x = torch.cat([self.decoder_attention[i](block(x)), seen.pop()], dim=1)
         return self.output_block(x)  # type: ignore[no-any-return]
-
-    def look(self, _index: int, x: Tensor) -> Tensor:
-        """What goes on from block `_index` of the encoder."""
-        return x
-
-    def attend(self, _index: int, x: Tensor) -> Tensor:
-        """What goes on from block `_index` of the decoder, before the encoder's joins it."""
-        return x
 
 
 class AttnWav2Lip(Wav2Lip):
@@ -83,14 +78,10 @@ class AttnWav2Lip(Wav2Lip):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
         encoder, decoder = scaled(_ENCODER, config.width), scaled(_DECODER, config.width)
-        self.encoder_attention = nn.ModuleList(FaceAttention(n) for n in encoder[1:])
-        self.decoder_attention = nn.ModuleList(FaceAttention(n) for n in (encoder[-1], *decoder))
-
-    def look(self, index: int, x: Tensor) -> Tensor:
-        return self.encoder_attention[index - 1](x) if 1 <= index <= _HALVINGS else x
-
-    def attend(self, index: int, x: Tensor) -> Tensor:
-        return self.decoder_attention[index](x)  # type: ignore[no-any-return]
+        for i in range(1, len(encoder)):
+            self.encoder_attention[i] = FaceAttention(encoder[i])
+        for i, n in enumerate((encoder[-1], *decoder)):
+            self.decoder_attention[i] = FaceAttention(n)
 
 
 def _encoder(channels: list[int], size: int) -> Iterator[nn.Sequential]:
