@@ -39,8 +39,8 @@ from openmarlin.jobs.settings import (
 from openmarlin.lipsync.experts.settings import ExpertSettings
 from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.lipsync.generation.table_settings import TableSettings
-from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.lipsync.settings import FixSettings, ScoreSettings
+from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
 from openmarlin.tasks.finetune_settings import FinetuneSettings

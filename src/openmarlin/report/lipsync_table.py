@@ -107,7 +107,9 @@ def _notes(rows: Sequence[Measured], about: TableAbout) -> list[str]:
         "Systems whose intervals overlap are not told apart.",
     ]
     if about.absent:
-        notes.append(f"{about.absent:,} pairs of the list were left out: their clips are not there.")
+        notes.append(
+            f"{about.absent:,} pairs of the list were left out: their clips are not there."
+        )
     scored = min((row.pairs for row in rows), default=0)
     if scored < about.pairs:
         notes.append(f"In some pairs no face was found in what was drawn: {scored} are scored.")

@@ -1,8 +1,8 @@
 """The paper's table of lip sync: every system trained for as long, drawn and scored on equal pairs.
 
-    OUT/runs/NAME-SEED/             see `lipsync train`
-    OUT/scores/NAME-SEED.json       a row: scores of each pair, the distance to real faces
-    OUT/pictures/NAME.jpg           some frames of the first pair
+OUT/runs/NAME-SEED/             see `lipsync train`
+OUT/scores/NAME-SEED.json       a row: scores of each pair, the distance to real faces
+OUT/pictures/NAME.jpg           some frames of the first pair
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def rows_of(settings: TableSettings) -> list[TableRow]:
     rows = [row for row in ROWS if row.name in settings.systems]
     for row in rows:
         if row.name == "vit_videomae" and settings.videomae is None:
-            raise InputError(f"the row vit_videomae needs weights: name them by {option('videomae')}")
+            raise InputError(
+                f"the row vit_videomae needs weights: name them by {option('videomae')}"
+            )
         if row.has_expert and settings.w_sync and settings.expert is None:
             raise InputError(
                 f"the row {row.name} is trained with an expert: name one by {option('expert')} (a "
@@ -108,7 +110,11 @@ def request_of(row: TableRow, seed: int, settings: TableSettings) -> GeneratorSe
     if row.has_expert and settings.w_sync:
         fields |= {"expert": settings.expert, "w_sync": settings.w_sync, "sync_below": None}
     if row.settings["system"] == "wav2lip_vit":
-        weights = {"none": settings.preset, "videomae": settings.videomae, "marlin": settings.marlin}
+        weights = {
+            "none": settings.preset,
+            "videomae": settings.videomae,
+            "marlin": settings.marlin,
+        }
         fields |= {
             "encoder": weights[row.settings["init"]],
             "encoder_size": settings.encoder_size,
@@ -171,9 +177,7 @@ def score_real(settings: TableSettings, pairs: Sequence[Pair], expert: Expert) -
         write_json(path, {"fid": 0.0, "pairs": scores})
 
 
-def _score(
-    pictures: NDArray[np.uint8], store: Store, pair: Pair, expert: Expert
-) -> dict[str, Any]:
+def _score(pictures: NDArray[np.uint8], store: Store, pair: Pair, expert: Expert) -> dict[str, Any]:
     sound = track_sound(store, pair.sound)
     offset = score_pictures(pictures, sound, expert, steady_landmarker())
     found = {} if offset is None else asdict(offset)
@@ -201,4 +205,3 @@ def measured(out: Path, name: str) -> Measured:
         len(scored) // max(1, len(contents)),
         len(contents),
     )
-

@@ -16,7 +16,9 @@ Name = Literal[
 class TableSettings(Settings):
     """How the paper's table of lip sync is made: all systems at an equal budget."""
 
-    out: UserPath = setting(..., "A folder for runs, scores and the table.", group=OUTPUT, saved=False)
+    out: UserPath = setting(
+        ..., "A folder for runs, scores and the table.", group=OUTPUT, saved=False
+    )
     resume: bool = setting(False, "Go on with the table in out.", group=OUTPUT, saved=False)
     overwrite: bool = setting(False, "Replace the table in out.", group=OUTPUT, saved=False)
 
