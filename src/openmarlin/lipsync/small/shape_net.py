@@ -7,6 +7,7 @@ read between the two columns around it. A column sees 0.3 s to each side.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, uniform_filter1d
 from torch import Tensor, nn
