@@ -41,6 +41,15 @@ from openmarlin.video.audio import Sound
 LEAST_S, MOST_S = 3.0, 8.0
 PER_GROUP = 2
 SHOWN = 12
+EYES = [33, 133, 362, 263]  # corners
+PAIRS = {
+    "in_sync_real": ("real", "own"),
+    "in_sync_drawn": ("own", "own"),
+    "in_sync_drawn_for_other_sound": ("other", "own"),
+    "in_sync_wrong": ("real", "other"),
+}
+"""Whose mouth an expert sees with whose sound."""
+
 Floats = NDArray[np.float32]
 Images = NDArray[np.uint8]
 
@@ -110,17 +119,21 @@ class Drawer:
         return result
 
 
-def measured(images: Images, points: Floats, landmarker: Landmarker) -> Floats:
-    """The opening (T,) as the mesh net sees it; NaN where it sees no face."""
-    boxes = [np.concatenate([mesh.min(axis=0), mesh.max(axis=0)]).tolist() for mesh in points]
+def meshes_of(images: Images, points: Floats, landmarker: Landmarker) -> Floats:
+    """The meshes (T, 478, 2) of drawn faces, straight lines in time where none is seen.
+
+    The net looks where the eyes of the real face are, in squares of one size: a box of the real
+    mesh would tell it how far the real jaw is down.
+    """
+    eyes = points[:, EYES].mean(axis=1)
+    low = np.median(points.min(axis=1) - eyes, axis=0)
+    high = np.median(points.max(axis=1) - eyes, axis=0)
+    boxes = np.concatenate([eyes + low, eyes + high], axis=1).tolist()
     found = landmarker.follow(list(images), [[tuple(box)] for box in boxes])
-    return np.array(
-        [
-            np.nan if face is None else opening(np.asarray(face.points)[None, :, :2])[0]
-            for (face,) in found
-        ],
-        np.float32,
+    meshes = fill_gaps(
+        [None if face is None else np.asarray(face.points, np.float32)[:, :2] for (face,) in found]
     )
+    return np.full_like(points, np.nan) if meshes is None else meshes
 
 
 def r_of(a: Floats, b: Floats) -> float:
@@ -146,11 +159,11 @@ def by_group(talks: Sequence[Talk], values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def offset_is_found(expert: Any, talk: Talk, images: Images, sound: Sound) -> float:
+def offset_is_found(expert: Any, talk: Talk, images: Images, meshes: Floats, sound: Sound) -> float:
     """1 where an expert finds sound and lips within a tick of each other, else 0."""
     n = int(talk.times_s[-1] * TICK_RATE) + 1
     nearest = np.abs(talk.times_s[:, None] - np.arange(n) / TICK_RATE).argmin(axis=0)
-    views = np.stack([expert.view(images[i], talk.points[i]) for i in nearest])
+    views = np.stack([expert.view(images[i], meshes[i]) for i in nearest])
     faces = expert.embed_faces(views)
     sounds = expert.embed_sound(sound, 0.0, len(faces))
     try:
@@ -179,14 +192,16 @@ def measure(
         sounds = {"own": talk.sound, "other": other.sound, "silence": nothing}
         heard = {name: dubber.hear(sound, talk.times_s) for name, sound in sounds.items()}
         drawn = {name: drawer.draw(talk, what) for name, what in heard.items()}
-        real = opening(talk.points)
-        seen = {name: measured(images, talk.points, landmarker) for name, images in drawn.items()}
+        pictures_of = {"real": talk.images, **drawn}
+        meshes = {n: meshes_of(i, talk.points, landmarker) for n, i in pictures_of.items()}
+        seen = {name: opening(mesh) for name, mesh in meshes.items()}
+        real = seen["real"]
         asked = heard["own"].shapes @ dubber.basis.opening
         apart = np.abs(drawn["own"].astype(int) - drawn["other"]).mean(axis=(0, 3))
         mouth = talk.points[:, [61, 291]].mean(axis=(0, 1))
         far = np.hypot(*(np.indices(apart.shape)[::-1] - mouth[:, None, None])) > 0.35 * drawer.side
         row = {
-            "r_heard": correlation(asked, real),
+            "r_heard": r_of(asked, real),
             "r_drawn": r_of(seen["own"], real),
             "r_drawn_for_other_sound": r_of(seen["other"], real),
             "r_drawn_as_heard": r_of(seen["own"], asked),
@@ -197,11 +212,10 @@ def measure(
             "two_sounds_far_from_it": float(apart[far].mean()),
         }
         if expert is not None:
-            row |= {
-                "in_sync_real": offset_is_found(expert, talk, talk.images, talk.sound),
-                "in_sync_drawn": offset_is_found(expert, talk, drawn["own"], talk.sound),
-                "in_sync_wrong": offset_is_found(expert, talk, talk.images, other.sound),
-            }
+            for name, (face, voice) in PAIRS.items():
+                row[name] = offset_is_found(
+                    expert, talk, pictures_of[face], meshes[face], sounds[voice]
+                )
         if pictures is not None:
             look(pictures, talk, [talk.images, *drawn.values()])
         console.print(talk.name, {k: round(v, 3) for k, v in row.items()})

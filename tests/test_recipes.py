@@ -11,6 +11,7 @@ from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.lipsync.generation.systems import ROWS
 from openmarlin.lipsync.generation.table import request_of, rows_of
 from openmarlin.lipsync.generation.table_settings import TableSettings
+from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import read_settings
 from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -45,6 +46,16 @@ def test_finetuning_recipe_is_complete(path: Path) -> None:
     assert settings.label == ()
     head = path.read_text(encoding="utf-8")[:500]
     assert all(word in head for word in ("data=STORE", "label=NAME", "out=RUN"))
+
+
+@pytest.mark.parametrize("stage", ["shape", "renderer"])
+def test_mouth_recipe_is_complete(stage: str) -> None:
+    path = RECIPES / f"lipsync_{stage}_cpu.yaml"
+    shape = {"shape": "run"} if stage == "renderer" else {}
+    settings = read_settings(MouthSettings, path, {**HERE, **shape})
+    assert settings.stage == stage
+    head = path.read_text(encoding="utf-8")[:300]
+    assert all(f"{name}=" in head for name in ("data", "out", *shape))
 
 
 def test_all_recipes_are_there() -> None:

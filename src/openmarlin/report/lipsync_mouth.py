@@ -20,7 +20,7 @@ from openmarlin.report.run import About, Plot
 
 _QUALITY = 92
 _MOST_SHOWN = 8  # pictures of mouths side by side
-_COLUMN, _HEIGHT = 4, 70  # pixels of a curve: for 1/25 s; up and down
+_COLUMN, _HEIGHT, _TITLE = 4, 70, 22  # pixels: for 1/25 s, of a curve, of the line above it
 _WIDTH = 900
 
 
@@ -99,23 +99,24 @@ def draw_curves(folder: Path, step: int, curves: Sequence[OpeningCurve]) -> None
         step: steps that are done.
         curves: to draw.
     """
-    sheet = Sheet(_WIDTH, max(1, len(curves)) * _HEIGHT)
+    sheet = Sheet(_WIDTH, max(1, len(curves)) * (_HEIGHT + _TITLE))
     for number, curve in enumerate(curves):
         r = shape_task.correlation(curve.real, curve.heard)
-        base = number * _HEIGHT
+        top = number * (_HEIGHT + _TITLE)
         sheet.text(
             8,
-            base + 16,
+            top + 16,
             f"{curve.name}, {len(curve.real) / FRAME_RATE:.1f} s",
             size=9,
             colour=FAINT,
             room=600,
         )
-        sheet.text(_WIDTH - 70, base + 16, f"r {r:.2f}", size=10)
+        sheet.text(_WIDTH - 70, top + 16, f"r {r:.2f}", size=10)
     image = sheet.image()
     for number, curve in enumerate(curves):
         for values, colour in ((curve.real, 170), (curve.heard, 20)):
-            _trace(image, values, number * _HEIGHT + _HEIGHT // 2 + 8, colour)
+            middle = number * (_HEIGHT + _TITLE) + _TITLE + _HEIGHT // 2
+            _trace(image, values, middle, colour)
     _write(folder / "clip-0" / f"step-{step:08d}.jpg", image)
 
 
@@ -123,7 +124,7 @@ def _trace(image: np.ndarray, values: np.ndarray, base: int, colour: int) -> Non
     """A curve of values around 0 on a picture; 0.2 distances of the eyes are the whole height."""
     x = np.arange(len(values) * _COLUMN)
     heights = np.interp(x / _COLUMN, np.arange(len(values)), values) / 0.2 * _HEIGHT
-    y = np.clip(base - heights, base - _HEIGHT // 2, base + _HEIGHT // 2 - 9).round().astype(int)
+    y = np.clip(base - heights, base - _HEIGHT // 2, base + _HEIGHT // 2 - 2).round().astype(int)
     for column in x[: image.shape[1] - 8]:
         last = y[max(0, column - 1)]
         low, high = sorted((int(last), int(y[column])))
