@@ -1,0 +1,81 @@
+"""Wav2Lip's full-size generator, module against runner: `python -m benchmarks.lipsync_generator`.
+
+The weights are random, with statistics and contrast as of trained ones (tests/vivid.py): how equal
+pictures are does not depend on what they show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from benchmarks.common import console, median_ratio, save, side_by_side
+from openmarlin.lipsync.generators.make import PUBLISHED, make_generator
+from openmarlin.lipsync.generators.runner import GeneratorRunner
+from tests.vivid import make_vivid, psnr
+
+MODULE = "float32 module"
+RUNNERS = [("fp32", "openvino"), ("bf16", "openvino"), ("bf16", "torch")]
+
+
+def measure(frames: int, rounds: int) -> dict[str, Any]:
+    """One row a contender, all called with `frames` frames; ratios are medians over the rounds."""
+    generator = make_generator(PUBLISHED)
+    sound, faces = make_vivid(generator, 16)
+    sound, faces = sound[:, :frames], faces[:, :, :frames]
+    with torch.inference_mode():
+        expected = generator(sound, faces)
+    runners = {f"{b} {p}": GeneratorRunner(generator, p, b) for p, b in RUNNERS}
+    jobs = {MODULE: lambda: generator(sound, faces)}
+    jobs |= {name: lambda run=run: run(sound, faces) for name, run in runners.items()}
+    with torch.inference_mode():
+        seconds = side_by_side(jobs, rounds)
+    rows = [
+        {
+            "name": name,
+            "frames_a_second": frames / statistics.median(times),
+            "times_module": median_ratio(seconds[MODULE], times),
+            "psnr_db": psnr(runners[name](sound, faces), expected) if name in runners else None,
+        }
+        for name, times in seconds.items()
+    ]
+    auto = GeneratorRunner(generator)
+    return {
+        "frames": frames,
+        "rounds": rounds,
+        "auto": f"{auto.backend} {auto.precision}",
+        "threads": torch.get_num_threads(),
+        "rows": rows,
+        "seconds": seconds,
+    }
+
+
+def show(case: dict[str, Any]) -> None:
+    table = Table("", "frames/s", "x module", "PSNR, dB", title=f"{case['frames']} frames a call")
+    for row in case["rows"]:
+        quality = "" if row["psnr_db"] is None else f"{row['psnr_db']:.0f}"
+        speed = f"{row['frames_a_second']:.1f}", f"{row['times_module']:.2f}"
+        table.add_row(row["name"], *speed, quality)
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--frames", nargs="+", type=int, default=[1, 16], help="of a call, at most 16"
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    cases = []
+    for frames in args.frames:
+        cases.append(measure(frames, args.rounds))
+        show(cases[-1])
+    save("lipsync_generator", {"cases": cases})
+
+
+if __name__ == "__main__":
+    main()
