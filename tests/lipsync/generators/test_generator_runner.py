@@ -12,7 +12,7 @@ from openmarlin.errors import ModelError
 from openmarlin.lipsync.generators.config import GeneratorConfig
 from openmarlin.lipsync.generators.generator import Generator
 from openmarlin.lipsync.generators.make import make_generator
-from openmarlin.lipsync.generators.runner import GeneratorRunner
+from openmarlin.lipsync.generators.runner import FAITHFUL_DB, GeneratorRunner
 from openmarlin.native import has_bf16
 from tests.vivid import make_vivid, psnr
 
@@ -37,11 +37,27 @@ def test_pictures_are_those_of_the_module(fields: dict[str, Any]) -> None:
     assert expected.std() > 0.2
     exact = GeneratorRunner(generator, "fp32")
     assert exact.backend == ("openvino" if "wav2lip" in fields["system"][-7:] else "torch")
-    torch.testing.assert_close(exact(sound, faces), expected, atol=1e-4, rtol=0)
-    if has_bf16():
-        fast = GeneratorRunner(generator)
-        assert fast.precision == "bf16"
-        assert psnr(fast(sound, faces), expected) > 45
+    assert psnr(exact(sound, faces), expected) > 70
+    # These weights are harsh on bfloat16: `auto` must notice.
+    auto = GeneratorRunner(generator)
+    assert psnr(auto(sound, faces), expected) > FAITHFUL_DB
+
+
+@pytest.mark.skipif(not has_bf16(), reason="needs bfloat16 in hardware")
+@pytest.mark.parametrize("system", ["wav2lip", "lipgan"])
+def test_bfloat16_is_for_where_it_does_no_harm(system: str) -> None:
+    harsh, sound, faces = vivid({"system": system, "size": 64})
+    auto = GeneratorRunner(harsh)
+    assert auto.precision == "bf16"
+    auto(sound, faces)
+    rough = psnr(GeneratorRunner(harsh, "bf16")(sound, faces), harsh(sound, faces).detach())
+    assert auto.precision == ("bf16" if rough > FAITHFUL_DB else "fp32")
+    mild = make_generator(GeneratorConfig(system=system, width=0.25, size=64)).eval()
+    auto = GeneratorRunner(mild)
+    with torch.inference_mode():
+        assert psnr(auto(sound, faces), mild(sound, faces)) > FAITHFUL_DB
+    assert auto.precision == "bf16"
+    assert "dB" in auto.reason
 
 
 def test_the_generator_stays_as_it_was() -> None:
@@ -52,7 +68,7 @@ def test_the_generator_stays_as_it_was() -> None:
     assert generator.training
     assert all(torch.equal(t, before[name]) for name, t in generator.state_dict().items())
     with torch.inference_mode():  # batch normalisation as in evaluation
-        torch.testing.assert_close(drawn, generator.eval()(sound, faces), atol=1e-5, rtol=0)
+        torch.testing.assert_close(drawn, generator.eval()(sound, faces), atol=1e-3, rtol=0)
 
 
 def test_no_frames() -> None:
