@@ -359,7 +359,7 @@ class _TrackDistances:
         flags: list[Flag] = []
         if min(end_s, self._sound_end_s) - max(self.start_s, self.sound.start_s) <= 0:
             flags.append("no sound")
-        elif self._speech().sum() < _LEAST_SPEECH_S * TICK_RATE:
+        elif self._speech().sum() / TICK_RATE < min(_LEAST_SPEECH_S, (end_s - self.start_s) / 2):
             flags.append("no speech")
         if end_s - self.start_s < SHORT_S - 1e-6:
             flags.append("short")

@@ -113,9 +113,10 @@ def _verdict(videos: Sequence[ScoredVideo], n_failures: int) -> str:
         parts.append(f"{words.count(len(sure) - apart, 'speaking face')} in sync")
         parts.append(f"{apart:,} out of sync")
     if len(speaking) > len(sure):
-        parts.append(f"{len(speaking) - len(sure):,} of which it cannot be told")
+        unsure = words.count(len(speaking) - len(sure), "speaking face")
+        parts.append(f"{unsure} for which it cannot be told")
     if not speaking:
-        parts.append("no face of which it can be told")
+        parts.append("no face that speaks long enough to tell")
     parts.append("no failures" if not n_failures else words.count(n_failures, "failure"))
     text = ", ".join(parts)
     return text[0].upper() + text[1:] + "."
