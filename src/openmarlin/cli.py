@@ -36,6 +36,7 @@ from openmarlin.jobs.settings import (
     PrepareSettings,
     ReconstructSettings,
 )
+from openmarlin.lipsync.generate_settings import GenerateSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
 from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -145,6 +146,13 @@ VERBS = {
         MasksSettings,
         "Draw what every masking strategy hides of a face.",
         "A video with a face.",
+    ),
+    "lipsync generate": Verb(
+        GenerateSettings,
+        "Give the speaker of a video lips that fit another sound.",
+        "A video (or picture) with a face, and a sound (or a video with one).",
+        names=("VIDEO", "AUDIO"),
+        memory="return_large_blocks",
     ),
 }
 

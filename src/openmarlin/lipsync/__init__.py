@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_VERBS: tuple[str, ...] = ()
+_VERBS: tuple[str, ...] = ("generate",)
 
 __all__ = list(_VERBS)
 

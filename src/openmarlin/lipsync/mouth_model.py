@@ -7,6 +7,7 @@ model.draw(heard, 0, faces, points, references)
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from importlib import import_module
@@ -75,7 +76,7 @@ class MouthModel(Protocol):
                 the mouth closed, the second, where there is one, with the mouth open.
 
         Returns:
-            uint8 RGB (T, size, size, 3): whole faces, of which only the region of the mouth is used.
+            uint8 RGB (T, size, size, 3): whole faces, of which only the mouth is used.
         """
 
 
@@ -92,13 +93,11 @@ class GeneratorMouth:
         batch: frames that go through the network at a time.
     """
 
-    def __init__(self, generator: torch.nn.Module, name: str = "", *, batch: int = 16) -> None:
-        from openmarlin.model.io import weights_sha256
-
+    def __init__(self, generator: Any, name: str = "", *, batch: int = 16) -> None:
         self._generator = generator.eval()
-        self._config: Any = generator.config
+        self._config = generator.config
         self.name = name or str(self._config.system)
-        self.digest = weights_sha256(generator)[:12]
+        self.digest = _digest(generator)
         self.size = int(self._config.size)
         self._batch = batch
 
@@ -130,6 +129,18 @@ class GeneratorMouth:
             pictures = (given.clamp(0, 1) * 255).round().to(torch.uint8)
             drawn[part.ravel()] = pictures.permute(0, 2, 3, 4, 1).flatten(0, 1).numpy()
         return drawn
+
+
+def _digest(network: torch.nn.Module) -> str:
+    """The first 12 hex digits of a sha256 over names, shapes and values of the weights."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:12]
 
 
 def windows_of(n_frames: int, length: int) -> NDArray[np.intp]:
