@@ -245,7 +245,6 @@ class _Run:
         new = int(took_s.pop("new_frames"))
         drawing_s = took_s.pop("drawing")
         took_s["encode"] = max(0.0, drawing_s - sum(dubber.took_s.values()))
-        problems = record.problems
         return {
             "settings": self.s.recipe(),
             "video": str(self.video),
@@ -265,10 +264,12 @@ class _Run:
                 "wall_s": wall_s,
                 "took_s": took_s,
             },
-            "failures": {str(self.video): f"partly read: {'; '.join(problems)}"}
-            if problems
-            else {},
+            "failures": self._failures(record),
         }
+
+    def _failures(self, record: FollowRecord) -> dict[str, str]:
+        told = "; ".join(record.problems)
+        return {str(self.video): f"partly read: {told}"} if told else {}
 
     def _notes(self, schedule: Schedule) -> Iterator[str]:
         if self.track.is_silent:

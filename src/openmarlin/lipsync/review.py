@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from openmarlin.errors import OpenMarlinError
 from openmarlin.face.crop import crop, to_crop
-from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.landmarker import shared_landmarker
+from openmarlin.lipsync.compose import Placement
 from openmarlin.lipsync.driven import DrivenFace
 from openmarlin.lipsync.dub import Dubber, place_of
 from openmarlin.lipsync.expert import Expert
@@ -30,6 +32,7 @@ LONGEST_S = 20.0
 _LOUDNESS_S = 0.08  # over which the energy of the sound is taken
 _QUIETEST = 1e-4  # of full scale, -80 dB
 _MIN_FRAMES = 5
+_BATCH = 16  # frames in which the face is found together
 
 Floats = NDArray[np.float64]
 
@@ -123,39 +126,47 @@ def _measure(
     expert: Expert | None,
     fps: float,
 ) -> _Measured:
-    landmarker = Landmarker()
     measured = _Measured([], [], [], ([], []))
-    ticks = 0
-    for number, after in zip(numbers, _pictures(result, numbers), strict=False):
-        frame = int(dubber.schedule.frames[number])
-        place = place_of(face, frame)
-        half = place.side / 2
-        box = np.array(
-            [place.cx - half, place.cy - half, place.cx + half, place.cy + half], np.float32
+    ticks, start_s = 0, float(dubber.schedule.times_s[numbers[0]])
+    pairs = zip(numbers, _pictures(result, numbers), strict=False)
+    while batch := list(islice(pairs, _BATCH)):
+        frames = [int(dubber.schedule.frames[number]) for number, _ in batch]
+        places = [place_of(face, frame) for frame in frames]
+        found = shared_landmarker().follow(
+            [image for _, image in batch], [[place.box] for place in places]
         )
-        mesh = dubber.meshes.points(face.track, frame, frame + 1)
-        found = landmarker.follow([after], [[box]])[0][0]
-        drawn = np.full_like(mesh, np.nan) if found is None else found.points[None]
-        measured.times_s.append(float(dubber.schedule.times_s[number]))
-        measured.before.append(float(mouth_opening(mesh)[0]))
-        measured.after.append(float(mouth_opening(drawn)[0]))
-        if expert is None:
-            continue
-        (before,) = dubber.source.images(frame, frame + 1)
-        due_s = measured.times_s[0] + ticks / TICK_RATE
-        while due_s < measured.times_s[-1] + 0.5 / fps:  # the clock of experts
-            for kept, image, points in zip(
-                measured.views, (before, after), (mesh[0], drawn[0]), strict=True
-            ):
-                wide = place.side * (1 + 2 * expert.margin)
-                size = round(CROP_PX * (1 + 2 * expert.margin))
-                view = crop(image, place.cx, place.cy, wide, 0.0, size)
-                usable = points if np.isfinite(points).all() else mesh[0]
-                inside = to_crop(usable, place.cx, place.cy, wide, 0.0, size)
-                kept.append(expert.view(view, inside))
-            ticks += 1
-            due_s = measured.times_s[0] + ticks / TICK_RATE
+        for (number, after), frame, place, (drawn,) in zip(
+            batch, frames, places, found, strict=True
+        ):
+            time_s = float(dubber.schedule.times_s[number])
+            (mesh,) = dubber.meshes.points(face.track, frame, frame + 1)
+            new = np.full_like(mesh, np.nan) if drawn is None else drawn.points
+            measured.times_s.append(time_s)
+            measured.before.append(float(mouth_opening(mesh[None])[0]))
+            measured.after.append(float(mouth_opening(new[None])[0]))
+            if expert is None:
+                continue
+            # The clock of experts: a tick shows the latest frame that has begun, or is about to.
+            due = int(np.ceil((time_s + 0.5 / fps - start_s) * TICK_RATE)) - ticks
+            if due > 0:
+                (before,) = dubber.source.images(frame, frame + 1)
+                steady = np.where(np.isfinite(new), new, mesh)
+                for kept, image, points in zip(
+                    measured.views, (before, after), (mesh, steady), strict=True
+                ):
+                    kept += [_view(expert, image, points, place)] * due
+                ticks += due
     return measured
+
+
+def _view(
+    expert: Expert, image: Image, points: NDArray[np.float32], place: Placement
+) -> NDArray[np.generic]:
+    """What an expert keeps of a frame, framed as `read_talkers` does it."""
+    wide = 1 + 2 * expert.margin
+    side, size = place.side * wide, round(CROP_PX * wide)
+    crop_of = crop(image, place.cx, place.cy, side, 0.0, size)
+    return expert.view(crop_of, to_crop(points, place.cx, place.cy, side, 0.0, size))
 
 
 def _pictures(result: Path, numbers: Sequence[int]) -> Iterator[Image]:

@@ -24,6 +24,7 @@ from openmarlin.video.picture import Image
 from openmarlin.video.sound_track import Cut, sound_track
 from openmarlin.video.writer import add_h264, to_yuv
 
+_PRESET = "veryfast"  # a quarter of medium's time for a file as small, 0.2 dB worse
 _THREADS = 4  # of the encoder: what it writes depends on how many there are, not on the machine
 
 
@@ -69,7 +70,7 @@ def write_segment(
         av.open(file, "w", format="mp4") as container,
     ):
         blank = np.zeros((*shape, 3), np.uint8)
-        stream = add_h264(container, blank, fps, crf, in_order=True)
+        stream = add_h264(container, blank, fps, crf, preset=_PRESET, in_order=True)
         stream.codec_context.time_base = TICK
         stream.thread_count, stream.thread_type = _THREADS, "FRAME"
         for image, tick in zip(images, ticks, strict=True):

@@ -51,17 +51,23 @@ def write_video(path: Path, frames: Iterable[Image], fps: float) -> None:
 
 
 def add_h264(
-    container: OutputContainer, first: Image, fps: float, crf: int = CRF, *, in_order: bool = False
+    container: OutputContainer,
+    first: Image,
+    fps: float,
+    crf: int = CRF,
+    *,
+    preset: str = "medium",
+    in_order: bool = False,
 ) -> VideoStream:
     """A stream of pictures that are as large as `first`, at `fps` frames a second.
 
     Args:
-        crf: of x264.
+        crf, preset: of x264.
         in_order: packets come in the order of presentation (no B-frames), so that pieces can be
             put behind each other.
     """
     rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
-    options = {"crf": str(crf), **({"bf": "0"} if in_order else {})}
+    options = {"crf": str(crf), "preset": preset, **({"bf": "0"} if in_order else {})}
     stream = container.add_stream("libx264", rate=rate, options=options)
     stream.height, stream.width = (side + side % 2 for side in first.shape[:2])
     stream.pix_fmt = "yuv420p"
