@@ -19,7 +19,7 @@ import openmarlin
 from openmarlin.errors import InputError, ModelError, OpenMarlinError, VideoError
 from openmarlin.jobs import lipsync_generate
 from openmarlin.jobs.lipsync_generate import Dub, generate
-from openmarlin.lipsync import follow
+from openmarlin.lipsync import follow, review
 from openmarlin.lipsync.mouth_model import load_mouth_model
 from openmarlin.video.audio import read_sound
 from openmarlin.video.reader import VideoReader
@@ -29,6 +29,7 @@ from openmarlin.video.reader import VideoReader
 def puppet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What draws in place of a trained model."""
     monkeypatch.setattr(lipsync_generate, "load_mouth_model", lambda name: Puppet(64))
+    monkeypatch.setattr(review, "LONGEST_S", 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -191,19 +192,16 @@ def test_one_of_two_faces_is_driven(
         faces, _ = lipsync_generate.scan_faces(path)
         x1, y1, x2, y2 = faces[1].boxes[0]
         speaker = f"{(x1 + x2) / 2:.0f},{(y1 + y2) / 2:.0f}"
-    result = generate(source, voice, out=tmp_path / "o.mp4", cache=cache, speaker=speaker)
+    result = generate(source, voice, out=tmp_path / "o.mp4", cache=cache, speaker=speaker, crf=4)
     (track,) = result.meta["speakers"]
     assert track == {"auto": track, "0": 0}.get(speaker, 1)
     path, _ = follow.follow_faces(source, cache, lambda done: None)
     faces, _ = lipsync_generate.scan_faces(path)
-    apart = np.abs(images_of(source)[1].astype(np.float32) - images_of(result.out)[1])
-    changes = {}
+    apart = np.abs(images_of(source)[1].astype(np.float32) - images_of(result.out)[1]).max(axis=3)
     for number, face in faces.items():
         x1, y1, x2, y2 = face.boxes.mean(axis=0).clip(0).astype(int)
-        changes[number] = float(apart[face.frames, y1:y2, x1:x2].mean())
-    assert max(changes, key=lambda number: changes[number]) == track
-    others = [change for number, change in changes.items() if number != track]
-    assert max(others) < 0.6 * changes[track]
+        mouth = apart[face.frames, (y1 + y2) // 2 : y2, x1:x2]
+        assert (np.quantile(mouth, 0.998) > 10) == (number == track)
 
 
 def test_there_is_no_such_track(clips: Path, voice: Path, cache: Path, tmp_path: Path) -> None:
@@ -240,7 +238,7 @@ def test_no_sound_no_face_a_tiny_face(
 def test_every_frame_beyond_the_yaw(clips: Path, voice: Path, tmp_path: Path, cache: Path) -> None:
     with pytest.raises(VideoError, match="turned away"):
         generate(
-            clips / "single_face.mp4", voice, out=tmp_path / "o.mp4", cache=cache, max_yaw=0.01
+            clips / "single_face.mp4", voice, out=tmp_path / "o.mp4", cache=cache, max_yaw=1e-6
         )
 
 
@@ -288,6 +286,8 @@ if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), -1))
 from puppet import Puppet
 from openmarlin.jobs import lipsync_generate
+from openmarlin.lipsync import review
+review.LONGEST_S = 0.3
 lipsync_generate.load_mouth_model = lambda name: Puppet(64)
 lipsync_generate._SEGMENT_S = 0.4
 sys.argv = ["openmarlin", "lipsync", "generate", *words]
@@ -304,12 +304,12 @@ def start(limit: int, *words: str | Path) -> subprocess.Popen[str]:
 
 
 def test_killed_and_resumed_it_is_the_same(
-    made: Dub, clips: Path, voice: Path, cache: Path, tmp_path: Path
+    clips: Path, voice: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [clips / "single_face.mp4", voice, "--cache", cache]
-    whole, part = tmp_path / "whole.mp4", tmp_path / "part.mp4"
-    process = start(0, *words, "--out", whole)
-    assert process.wait() == 0, process.communicate()[1]
+    source, whole, part = clips / "single_face.mp4", tmp_path / "whole.mp4", tmp_path / "part.mp4"
+    monkeypatch.setattr(lipsync_generate, "_SEGMENT_S", 0.4)
+    generate(source, voice, out=whole, cache=cache)
+    words = [source, voice, "--cache", cache]
     process = start(0, *words, "--out", part)
     segments = part.with_suffix(".lipsync") / "segments"
     while process.poll() is None and len(list(segments.glob("0*.mp4"))) < 2:
@@ -322,8 +322,6 @@ def test_killed_and_resumed_it_is_the_same(
     resumed = start(0, *words, "--out", part, "--resume")
     assert resumed.wait() == 0, resumed.communicate()[1]
     assert part.read_bytes() == whole.read_bytes()
-    meta = json.loads((part.with_suffix(".lipsync") / "result.json").read_text())
-    assert meta["frames"] == made.meta["frames"]
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(

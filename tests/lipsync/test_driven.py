@@ -100,7 +100,9 @@ def test_a_range_that_is_shown_twice_is_listed_twice() -> None:
 
 def test_references_are_closed_and_open() -> None:
     face = driven(scanned(np.arange(100)))
-    closed, opened = (face.opening[i] for i in reference_frames(face))
+    frames = reference_frames(face)
+    assert len(frames) == len(set(frames)) <= 8
+    closed, opened = (face.opening[i] for i in frames[:2])
     assert closed == face.opening.min()
     assert opened == face.opening.max()
     assert reference_frames(driven(scanned(np.arange(1)), shots=[0, 1])) == [0]

@@ -34,6 +34,7 @@ CONTEXT_S = 1.0
 
 _BATCH, _BATCH_BYTES = 16, 100_000_000  # frames held at a time
 _MASK_SIGMA, _MASK_REACH = 1.5, 5  # frames over which the outline of the mask is made steady
+_REFERENCES = 8
 _LIKE_MOST = 0.5  # share of the frames, those nearest to the usual pose, that references are of
 
 
@@ -204,10 +205,10 @@ class Dubber:
 
 
 def reference_frames(face: DrivenFace) -> list[int]:
-    """Frames that show the model the person: one with the mouth closed, one with it open.
+    """Frames that show the model the person: with the mouth closed, with it open, and some more.
 
-    They are among those in which the head is turned as it usually is; where it is always seen from
-    the same side that is all of them. A frame alone is both.
+    The first two are among the half of the frames in which the head is turned most nearly as it
+    usually is; the others are spread over time.
     """
     may = np.flatnonzero((face.strength == 1) & np.isfinite(face.opening))
     if not len(may):
@@ -217,8 +218,9 @@ def reference_frames(face: DrivenFace) -> list[int]:
     turned = np.linalg.norm(face.pose[may] - np.median(face.pose[may], axis=0), axis=1)
     usual = may[turned <= np.quantile(turned, _LIKE_MOST) + 1e-9]
     opening = face.opening[usual]
-    chosen = [int(usual[opening.argmin()]), int(usual[opening.argmax()])]
-    return [face.first + frame for frame in dict.fromkeys(chosen)]
+    chosen = [usual[opening.argmin()], usual[opening.argmax()]]
+    chosen += may[np.linspace(0, len(may) - 1, _REFERENCES - 2).round().astype(int)].tolist()
+    return [face.first + int(frame) for frame in dict.fromkeys(chosen)]
 
 
 def place_of(face: DrivenFace, frame: int) -> Placement:

@@ -72,8 +72,9 @@ class MouthModel(Protocol):
             start: which of its N frames the first of the faces is.
             faces: RGB (T, size, size, 3), MARLIN's square without margin, smoothed and upright.
             points: (T, 478, 2) their mesh points in pixels of the pictures.
-            references: faces of the same person from other moments, at least one; the first with
-                the mouth closed, the second, where there is one, with the mouth open.
+            references: faces of the same person from other moments, eight at most; the first with
+                the mouth closed, the second, where there is one, with the mouth open, the others
+                as they come over time. They are the same for all frames of a person in a shot.
 
         Returns:
             uint8 RGB (T, size, size, 3): whole faces, of which only the mouth is used.

@@ -26,7 +26,7 @@ from openmarlin.video.audio import Sound
 from openmarlin.video.picture import Image
 from openmarlin.video.reader import VideoReader
 
-LONGEST_S = 20.0
+LONGEST_S = 10.0
 """So much of a result is measured, from the first drawn frame on."""
 
 _LOUDNESS_S = 0.08  # over which the energy of the sound is taken
