@@ -5,7 +5,7 @@
 A video of one face gets the sound of tones. Frames a second are of the second pass (frames read,
 mouths drawn and pasted, H.264); the first pass, which follows faces, is timed beside it, and a
 second run with the same video takes its tracks from the cache. Each run is a process of its own,
-whose largest memory is told. `--model none` draws what is there already: all but the model is timed.
+whose largest memory is told. `--model none` gives faces back as they are: all but the model.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_VERBS: tuple[str, ...] = ("generate",)
+_VERBS: tuple[str, ...] = ("generate", "train", "train_expert", "train_mouth")
 
 __all__ = list(_VERBS)
 

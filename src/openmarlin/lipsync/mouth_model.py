@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.errors import ModelError
+from openmarlin.lipsync.sound_windows import sound_windows
 from openmarlin.video.audio import Sound
 from openmarlin.video.picture import Image
 
@@ -32,23 +32,25 @@ Reference = tuple[Image, Floats]
 DEFAULT_MODEL = "openmarlin_dub"
 """The model that ships with the package."""
 
-_SMALL_DUBBER = "small_dubber"  # "kind" in the config.json of its folder
+_CONFIG, _SMALL_DUBBER = "config.json", "small_dubber"
 
 
 class MouthModel(Protocol):
-    """Draws faces whose mouths fit a sound.
+    """Draws faces whose mouths fit a sound."""
 
-    Attributes:
-        name: of the model.
-        digest: the first 12 hex digits of the sha256 of its weights.
-        size: side of the face pictures that it takes and gives, pixels.
-    """
+    @property
+    def name(self) -> str:
+        """Of the model."""
 
-    name: str
-    digest: str
-    size: int
+    @property
+    def digest(self) -> str:
+        """The first 12 hex digits of the sha256 of its weights."""
 
-    def hear(self, sound: Sound, times_s: NDArray[np.float64]) -> object:
+    @property
+    def size(self) -> int:
+        """Side of the face pictures that it takes and gives, pixels."""
+
+    def hear(self, sound: Sound, times_s: NDArray[np.float64]) -> Any:
         """What the sound says at the times of N frames in a row; given to `draw` as it is.
 
         Args:
@@ -59,7 +61,7 @@ class MouthModel(Protocol):
 
     def draw(
         self,
-        heard: object,
+        heard: Any,
         start: int,
         faces: NDArray[np.uint8],
         points: Floats,
@@ -104,8 +106,7 @@ class GeneratorMouth:
 
     def hear(self, sound: Sound, times_s: NDArray[np.float64]) -> object:
         """The windows of sound (N, 1, R, C) of the frames."""
-        windows = import_module("openmarlin.lipsync.sound_windows")
-        return windows.sound_windows(sound, times_s, self._config)
+        return sound_windows(sound, times_s, self._config)
 
     def draw(
         self,
@@ -168,7 +169,10 @@ def load_mouth_model(name_or_path: str | Path = DEFAULT_MODEL) -> MouthModel:
     Raises:
         ModelError: there is no such model, or it cannot be loaded.
     """
-    path = Path(name_or_path)
+    from openmarlin.lipsync.generators.make import load_generator
+    from openmarlin.lipsync.small.model import SmallDubber
+
+    path = Path(name_or_path).expanduser()
     if not path.exists():
         shipped = Path(__file__).parents[1] / "weights" / str(name_or_path)
         if not shipped.is_dir():
@@ -177,20 +181,19 @@ def load_mouth_model(name_or_path: str | Path = DEFAULT_MODEL) -> MouthModel:
                 f"'{DEFAULT_MODEL}'"
             )
         path = shipped
+    if (path / "model" / _CONFIG).is_file() and not (path / _CONFIG).is_file():
+        path = path / "model"  # a run was named
     if path.is_dir() and _kind(path) == _SMALL_DUBBER:
-        small = import_module("openmarlin.lipsync.small.model")
-        model: MouthModel = small.SmallDubber.load(path)
-        return model
-    generators = import_module("openmarlin.lipsync.generators.make")
-    return GeneratorMouth(generators.load_generator(path), path.stem)
+        return SmallDubber.load(path)
+    return GeneratorMouth(load_generator(path), path.stem)
 
 
 def _kind(folder: Path) -> str:
     """The "kind" that the config.json of a model's folder names; "" where it names none."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{folder}: has no config.json, so it is not a model's folder") from None
+        raise ModelError(f"{folder}: has no {_CONFIG}, so it is not a model's folder") from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'config.json'}: cannot be read: {error}") from None
+        raise ModelError(f"{folder / _CONFIG}: cannot be read: {error}") from None
     return str(config.get("kind", "")) if isinstance(config, dict) else ""

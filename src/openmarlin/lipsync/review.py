@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.errors import OpenMarlinError
+from openmarlin.errors import ModelError
 from openmarlin.face.crop import crop, to_crop
 from openmarlin.face.landmarker import shared_landmarker
 from openmarlin.lipsync.compose import Placement
 from openmarlin.lipsync.driven import DrivenFace
 from openmarlin.lipsync.dub import Dubber, place_of
 from openmarlin.lipsync.expert import Expert
+from openmarlin.lipsync.experts.load import load_expert
 from openmarlin.lipsync.mouth_shape import mouth_opening
 from openmarlin.lipsync.offsets import MAX_SHIFT, TICK_RATE, Offset, measure_offset
 from openmarlin.lipsync.talkers import CROP_PX
@@ -185,15 +184,10 @@ def _level_db(sound: Sound, middle_s: float) -> float:
 
 def _expert() -> Expert | None:
     """The default expert; None where it is not there."""
-    if find_spec("openmarlin.lipsync.experts") is None:
-        return None
     try:
-        expert: Expert = import_module("openmarlin.lipsync.experts.load").load_expert(
-            "openmarlin_sync"
-        )
-    except (OpenMarlinError, ImportError):
+        return load_expert()
+    except ModelError:
         return None
-    return expert
 
 
 def _score(expert: Expert, measured: _Measured, sound: Sound) -> Score | None:
