@@ -44,7 +44,7 @@ class Puppet:
         assert isinstance(heard, np.ndarray)
         drawn = np.empty_like(faces)
         for i, mesh in enumerate(points):
-            image, there = references[heard[start + i] and len(references) > 1]
+            image, there = references[int(heard[start + i] and len(references) > 1)]
             matrix, _ = cv2.estimateAffinePartial2D(there[_HARDLY_MOVE], mesh[_HARDLY_MOVE])
             moved = cv2.warpAffine(
                 image, matrix, (self.size, self.size), borderMode=cv2.BORDER_REPLICATE

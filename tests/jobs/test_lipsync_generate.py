@@ -21,7 +21,7 @@ from openmarlin.jobs import lipsync_generate
 from openmarlin.jobs.lipsync_generate import Dub, generate
 from openmarlin.lipsync import follow, review
 from openmarlin.lipsync.mouth_model import load_mouth_model
-from openmarlin.video.audio import read_sound
+from openmarlin.video.audio import Sound, read_sound
 from openmarlin.video.reader import VideoReader
 
 
@@ -180,6 +180,35 @@ def test_frames_without_the_face_stay(
     apart = differences(images_of(source)[1], images_of(result.out)[1])
     gone = apart[round(last["start_s"] * fps) + 1 :]
     assert gone.max() < 3
+
+
+class Meter:
+    """An expert that sees how bright the mouth is, and hears how loud it is."""
+
+    name, digest, framing, window, margin = "meter", "0" * 12, "a spot", 5, 0.1
+
+    def view(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
+        x, y = points[14].clip(0, len(image) - 1).astype(int)
+        return image[y, x].astype(np.float32)
+
+    def embed_faces(self, views: np.ndarray) -> np.ndarray:
+        return np.lib.stride_tricks.sliding_window_view(views, self.window, axis=0).mean(axis=2)
+
+    def embed_sound(self, sound: Sound, start_s: float, count: int) -> np.ndarray:
+        parts = [sound.between(start_s + i / 25, start_s + (i + 5) / 25) for i in range(count)]
+        return np.array([[np.abs(part.astype(float)).mean() / 100] * 3 for part in parts])
+
+
+def test_an_expert_judges_source_and_result(
+    clips: Path, voice: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(review, "load_expert", Meter)
+    monkeypatch.setattr(review, "LONGEST_S", 10.0)
+    result = generate(clips / "single_face.mp4", voice, out=tmp_path / "o.mp4", cache=cache)
+    expert = result.meta["score"]["expert"]
+    assert expert["framing"] == "a spot"
+    assert expert["before"]["lse_d"] != expert["after"]["lse_d"]
+    assert "LSE-D" in result.report.read_text()
 
 
 @pytest.mark.parametrize("speaker", ["auto", "0", "1", "point"])

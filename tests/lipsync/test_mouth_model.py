@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmarlin.errors import ModelError
+from openmarlin.lipsync.generators.config import GeneratorConfig
+from openmarlin.lipsync.generators.make import make_generator, save_generator
 from openmarlin.lipsync.mouth_model import GeneratorMouth, load_mouth_model, windows_of
+from openmarlin.video.audio import Sound
 
 S = 8
 
@@ -76,3 +79,16 @@ def test_models_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match=r"config\.json"):
         load_mouth_model(tmp_path)
+
+
+def test_a_folder_of_a_generator(tmp_path: Path) -> None:
+    generator = make_generator(GeneratorConfig(system="wav2lip", width=0.125))
+    save_generator(tmp_path / "run" / "model", generator, {})
+    for folder in (tmp_path / "run", tmp_path / "run" / "model"):
+        model = load_mouth_model(folder)
+        faces = np.full((3, model.size, model.size, 3), 90, np.uint8)
+        points = np.zeros((3, 478, 2), np.float32)
+        heard = model.hear(Sound(np.zeros(16_000, np.int16), 0.0), np.arange(10) / 25)
+        drawn = model.draw(heard, 4, faces, points, [(faces[0], points[0])])
+        assert drawn.shape == faces.shape
+        assert drawn.dtype == np.uint8
