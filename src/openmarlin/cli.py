@@ -37,6 +37,7 @@ from openmarlin.jobs.settings import (
     ReconstructSettings,
 )
 from openmarlin.lipsync.experts.settings import ExpertSettings
+from openmarlin.lipsync.generate_settings import GenerateSettings
 from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.lipsync.settings import FixSettings, ScoreSettings
@@ -162,6 +163,13 @@ VERBS = {
         FixSettings,
         "Bring the sound of a video in step with the lips; nothing is encoded anew.",
         "A video with a face that speaks.",
+        memory="return_large_blocks",
+    ),
+    "lipsync generate": Verb(
+        GenerateSettings,
+        "Give the speaker of a video lips that fit another sound.",
+        "A video (or picture) with a face, and a sound (or a video with one).",
+        names=("VIDEO", "AUDIO"),
         memory="return_large_blocks",
     ),
     "lipsync train": Verb(
