@@ -12,11 +12,12 @@ from talkers import LIPS_CM, draw_face, look_at, solid_face, talk, talking_store
 
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError, ModelError
-from openmarlin.jobs.lipsync_train_mouth import TrainedMouth, train_mouth
+from openmarlin.jobs.lipsync_train_mouth import train_mouth
 from openmarlin.lipsync.small.model import SmallDubber
 from openmarlin.lipsync.small.shape_task import correlation
 from openmarlin.report.run import REPORT_FILE
 from openmarlin.training.log import read_metrics
+from openmarlin.training.result import TrainingResult
 from openmarlin.video.audio import Sound
 
 BASE: dict[str, Any] = {
@@ -48,15 +49,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def heard(store: Store, tmp_path_factory: pytest.TempPathFactory) -> TrainedMouth:
+def heard(store: Store, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     out = tmp_path_factory.mktemp("shape") / "run"
     return train_mouth(store.path, out=out, silent=0, noise=0, dropout=0, **SHAPE)
 
 
 @pytest.fixture(scope="module")
 def drawn(
-    store: Store, heard: TrainedMouth, tmp_path_factory: pytest.TempPathFactory
-) -> TrainedMouth:
+    store: Store, heard: TrainingResult, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingResult:
     out = tmp_path_factory.mktemp("renderer") / "run"
     critic = {"w_critic": 0.01, "critic_from": 0.5}
     return train_mouth(store.path, out=out, shape=heard.out, **DRAW, **critic)
@@ -70,7 +71,7 @@ def references(dubber: SmallDubber, openings: tuple[float, ...]) -> list[Any]:
     return faces
 
 
-def test_loudness_is_heard(heard: TrainedMouth) -> None:
+def test_loudness_is_heard(heard: TrainingResult) -> None:
     assert heard.model == heard.out / "model"
     assert (heard.out / REPORT_FILE).is_file()
     dubber = SmallDubber.load(heard.out)
@@ -80,7 +81,7 @@ def test_loudness_is_heard(heard: TrainedMouth) -> None:
     assert correlation(change.astype(np.float32), openings.astype(np.float32)) > 0.7
 
 
-def test_silence_closes(heard: TrainedMouth) -> None:
+def test_silence_closes(heard: TrainingResult) -> None:
     dubber = SmallDubber.load(heard.out)
     samples, _ = talk(4, np.random.default_rng(7))
     samples[32_000:48_000] = 0
@@ -89,7 +90,7 @@ def test_silence_closes(heard: TrainedMouth) -> None:
     assert closed[10:45].max() == 0
 
 
-def test_model_hears_without_drawing(heard: TrainedMouth) -> None:
+def test_model_hears_without_drawing(heard: TrainingResult) -> None:
     dubber = SmallDubber.load(heard.out)
     result = dubber.hear(Sound(np.zeros(0, np.int16), 0.0), np.zeros(0))
     assert result.shapes.shape == (0, 3)
@@ -97,7 +98,7 @@ def test_model_hears_without_drawing(heard: TrainedMouth) -> None:
         dubber.draw(result, 0, np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 478, 2)), [])
 
 
-def test_mouths_are_drawn_and_nothing_else(drawn: TrainedMouth) -> None:
+def test_mouths_are_drawn_and_nothing_else(drawn: TrainingResult) -> None:
     dubber = SmallDubber.load(drawn.model or "")
     faces = references(dubber, (0.0, 0.25))
     images = np.stack([image for image, _ in faces])
@@ -115,7 +116,7 @@ def test_mouths_are_drawn_and_nothing_else(drawn: TrainedMouth) -> None:
     assert abs(columns.mean() - middle[0]) < 0.1 * dubber.size
 
 
-def test_chunks_draw_the_same(drawn: TrainedMouth) -> None:
+def test_chunks_draw_the_same(drawn: TrainingResult) -> None:
     dubber = SmallDubber.load(drawn.model or "")
     faces = references(dubber, (0.0, 0.25, 0.1))
     images = np.stack([image for image, _ in faces])
@@ -127,7 +128,7 @@ def test_chunks_draw_the_same(drawn: TrainedMouth) -> None:
     assert np.abs(together[1:].astype(int) - alone.astype(int)).max() <= 1
 
 
-def test_training_of_the_renderer_learns(drawn: TrainedMouth) -> None:
+def test_training_of_the_renderer_learns(drawn: TrainingResult) -> None:
     rows = read_metrics(drawn.out / "metrics.jsonl")
     losses = [row["val_hole"] for row in rows if "val_hole" in row]
     assert losses[-1] < losses[0] * 1.05
@@ -137,7 +138,7 @@ def test_training_of_the_renderer_learns(drawn: TrainedMouth) -> None:
 
 @pytest.mark.parametrize("stage", ["shape", "renderer"])
 def test_run_goes_on_as_if_nothing_had_happened(
-    store: Store, heard: TrainedMouth, tmp_path: Path, stage: str
+    store: Store, heard: TrainingResult, tmp_path: Path, stage: str
 ) -> None:
     short = {"shape": SHAPE, "renderer": {**DRAW, "shape": heard.out}}[stage]
     short = {**short, "steps": 6, "save_every": 3, "log_every": 1}
@@ -152,7 +153,7 @@ def test_run_goes_on_as_if_nothing_had_happened(
     assert digests[0] == digests[1]
 
 
-def test_model_is_what_was_saved(drawn: TrainedMouth, tmp_path: Path) -> None:
+def test_model_is_what_was_saved(drawn: TrainingResult, tmp_path: Path) -> None:
     dubber = SmallDubber.load(drawn.out)
     dubber.save(tmp_path / "copy")
     assert SmallDubber.load(tmp_path / "copy").digest == dubber.digest

@@ -16,7 +16,7 @@ from toys import toy_store
 
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError
-from openmarlin.jobs.lipsync_train import TrainedGenerator, train
+from openmarlin.jobs.lipsync_train import train
 from openmarlin.jobs.lipsync_train_expert import train_expert
 from openmarlin.lipsync.experts.mouth_view import mouth_matrix, mouth_view
 from openmarlin.lipsync.generation.data import FaceClips, count_ticks
@@ -26,6 +26,7 @@ from openmarlin.lipsync.generation.task import GeneratorTraining, network_inputs
 from openmarlin.lipsync.generators.config import GeneratorConfig
 from openmarlin.lipsync.generators.make import load_generator
 from openmarlin.training.checkpoint import Checkpoints
+from openmarlin.training.result import TrainingResult
 from openmarlin.video.audio import Sound
 
 SMALL: dict[str, Any] = {
@@ -60,9 +61,7 @@ def expert(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(
-    store: Store, expert: Path, tmp_path_factory: pytest.TempPathFactory
-) -> TrainedGenerator:
+def trained(store: Store, expert: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """With all that there is: an expert from the start, and a critic."""
     out = tmp_path_factory.mktemp("generator") / "run"
     return train(store.path, out=out, **_all(expert))
@@ -72,7 +71,7 @@ def _all(expert: Path) -> dict[str, Any]:
     return {**SMALL, "expert": str(expert), "w_sync": 0.1, "w_quality": 0.1, "sync_below": 100.0}
 
 
-def test_what_is_trained_can_be_loaded_and_draws(trained: TrainedGenerator) -> None:
+def test_what_is_trained_can_be_loaded_and_draws(trained: TrainingResult) -> None:
     assert set(trained.metrics) >= {"val_mouth", "val_sync", "val_sound_matters"}
     generator = load_generator(trained.model or "")
     drawn = generator(torch.zeros(1, 3, 1, 80, 16), torch.rand(1, 6, 3, 32, 32))
@@ -81,7 +80,7 @@ def test_what_is_trained_can_be_loaded_and_draws(trained: TrainedGenerator) -> N
 
 
 def test_a_run_goes_on_as_if_it_had_not_stopped(
-    store: Store, expert: Path, trained: TrainedGenerator, tmp_path: Path
+    store: Store, expert: Path, trained: TrainingResult, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     train(store.path, out=run, **_all(expert))

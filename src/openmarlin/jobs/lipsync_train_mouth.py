@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.markup import escape
 
-from openmarlin.console import console, job_progress
+from openmarlin.console import job_progress
 from openmarlin.data.dataset import TrainingData
 from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.errors import InputError, option
@@ -21,40 +20,16 @@ from openmarlin.lipsync.small.settings import RENDERER_WIDTH, SHAPE_WIDTH, Mouth
 from openmarlin.lipsync.small.shape_data import shape_data
 from openmarlin.lipsync.small.shape_task import ShapeTask
 from openmarlin.lipsync.small.window_cache import CACHE_FILE, WindowCache
-from openmarlin.output import CONFIG_FILE, OutputFolder, file_sha256
+from openmarlin.output import OutputFolder, file_sha256
 from openmarlin.report.lipsync_mouth import about, painter
-from openmarlin.report.run import REPORT_FILE, metric_title, write_run_report
-from openmarlin.settings import documented, read_settings
+from openmarlin.report.run import REPORT_FILE, announce_run, write_run_report
+from openmarlin.settings import documented
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
-from openmarlin.training.fit import FILES, Fitted, Run, fit
+from openmarlin.training.fit import FILES, Run, fit
+from openmarlin.training.result import TrainingResult
+from openmarlin.training.settings import read_run_settings
 from openmarlin.training.task import Task
-
-
-@dataclass(frozen=True)
-class TrainedMouth:
-    """What came of a run.
-
-    Attributes:
-        out: the run folder.
-        model: the newest model folder: `out`/model once the run has ended.
-        step: finished steps.
-        steps: of the whole run.
-        monitor: the metric of the validation.
-        best: step and value of the best validation; None without any.
-    """
-
-    out: Path
-    model: Path | None
-    step: int
-    steps: int
-    monitor: str
-    best: tuple[int, float] | None
-
-    @property
-    def stopped(self) -> bool:
-        """A signal ended it early; with `resume` it goes on."""
-        return self.step < self.steps
 
 
 @documented(MouthSettings)
@@ -64,7 +39,7 @@ def train_mouth(
     config: str | Path | None = None,
     progress: bool = False,
     **settings: Any,
-) -> TrainedMouth:
+) -> TrainingResult:
     """Train a stage of the small mouth model on a store.
 
     First the stage shape, then on its run the stage renderer, whose model holds both.
@@ -78,7 +53,7 @@ def train_mouth(
     Raises:
         OpenMarlinError: the request cannot be carried out, or training cannot go on.
     """
-    request = _read(data, config, settings)
+    request = read_run_settings(MouthSettings, data, config, settings)
     store = Store(request.data, request.damaged)
     engine = Engine.of(request)
     with ExitStack() as stack:
@@ -105,41 +80,12 @@ def train_mouth(
         fitted = fit(task, clips, run)
         if folder is not None:
             write_run_report(request.out, about(request))
-    return _result(request, task, fitted)
+    return TrainingResult.of(request.out, fitted, task.monitor)
 
 
-def announce(result: TrainedMouth) -> None:
-    """Say in a line or two what was made and where to look."""
-    if not is_main_process():
-        return
-    best = ""
-    if result.best is not None:
-        title = metric_title(result.monitor).lower()
-        best = f", best {title} {result.best[1]:.4f} after step {result.best[0]}"
-    console.print(
-        f"{result.step} of {result.steps} steps{best} -> {escape(str(result.model))}",
-        soft_wrap=True,
-    )
-    console.print(f"Look at {escape(str(result.out / REPORT_FILE))}", soft_wrap=True)
-    if result.stopped:
-        console.print(f"Stopped early; run again with {option('resume', True)} to go on")
-
-
-def _result(request: MouthSettings, task: Task, fitted: Fitted) -> TrainedMouth:
-    metric = task.monitor.metric
-    return TrainedMouth(request.out, fitted.model, *fitted.progress, metric, fitted.best)
-
-
-def _read(
-    data: str | Path | None, config: str | Path | None, changes: dict[str, Any]
-) -> MouthSettings:
-    """The settings; those of a run that goes on come from its folder."""
-    if data is not None:
-        changes = {"data": str(data), **changes}
-    saved = Path(changes.get("out") or "").expanduser() / CONFIG_FILE
-    if changes.get("resume") and config is None and saved.is_file():
-        config = saved
-    return read_settings(MouthSettings, config, changes)
+def announce(result: TrainingResult) -> None:
+    """Say what was made, how good it is, and where to look."""
+    announce_run(result)
 
 
 def _open_folder(

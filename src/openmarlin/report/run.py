@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 from markupsafe import Markup
+from rich.markup import escape
 
+from openmarlin.console import console
 from openmarlin.errors import option
 from openmarlin.output import CONFIG_FILE, ENVIRONMENT_FILE
 from openmarlin.report import words
@@ -22,8 +24,10 @@ from openmarlin.report.plots import curves_svg
 from openmarlin.report.strips import spread
 from openmarlin.settings import group, read_recipe
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
+from openmarlin.training.engine import is_main_process
 from openmarlin.training.fit import MODEL, NON_FINITE_FILE, PICTURES
 from openmarlin.training.log import METRICS_FILE, read_metrics
+from openmarlin.training.result import TrainingResult
 from openmarlin.training.settings import RunSettings
 from openmarlin.training.task import Monitor
 
@@ -259,3 +263,20 @@ def _picture(file: Path) -> tuple[str, str]:
 def _read_json(file: Path) -> Any:
     """What a JSON file holds; None where there is none."""
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def announce_run(result: TrainingResult) -> None:
+    """Say on the terminal what a run has made, how good it is, and where to look."""
+    if not is_main_process():
+        return
+    best = ""
+    if result.best is not None:
+        title = metric_title(result.monitor).lower()
+        best = f", best {title} {result.best[1]:.4f} after step {result.best[0]}"
+    console.print(
+        f"{result.step} of {result.steps} steps{best} -> {escape(str(result.model))}",
+        soft_wrap=True,
+    )
+    console.print(f"Look at {escape(str(result.out / REPORT_FILE))}", soft_wrap=True)
+    if result.stopped:
+        console.print(f"Stopped early; run again with {option('resume', True)} to go on")

@@ -14,7 +14,7 @@ from toys import toy_store
 
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError, ModelError
-from openmarlin.jobs.lipsync_train_expert import TrainedExpert, train_expert
+from openmarlin.jobs.lipsync_train_expert import train_expert
 from openmarlin.lipsync.experts.data import TalkDataset, play_at, split_talks
 from openmarlin.lipsync.experts.network import SOUND_SKIP, WINDOW, sound_columns
 from openmarlin.lipsync.experts.own import load_own
@@ -22,6 +22,7 @@ from openmarlin.lipsync.experts.talks import Talks
 from openmarlin.lipsync.offsets import measure_offset
 from openmarlin.lipsync.stored import EARLY_COLUMN
 from openmarlin.training.checkpoint import Checkpoints
+from openmarlin.training.result import TrainingResult
 from openmarlin.video.audio import Sound
 
 SMALL = {
@@ -44,11 +45,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def trained(store: Store, tmp_path_factory: pytest.TempPathFactory) -> TrainedExpert:
+def trained(store: Store, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     return train_expert(store.path, out=tmp_path_factory.mktemp("expert") / "run", **SMALL)
 
 
-def test_it_learns_to_find_offsets(trained: TrainedExpert, store: Store, tmp_path: Path) -> None:
+def test_it_learns_to_find_offsets(trained: TrainingResult, store: Store, tmp_path: Path) -> None:
     assert trained.step == 40
     assert trained.metrics["val_auc"] > 0.8
     expert, talks = load_own(trained.model or ""), Talks(store, tmp_path)
@@ -64,7 +65,7 @@ def test_it_learns_to_find_offsets(trained: TrainedExpert, store: Store, tmp_pat
 
 
 def test_use_hears_what_training_heard(
-    trained: TrainedExpert, store: Store, tmp_path: Path
+    trained: TrainingResult, store: Store, tmp_path: Path
 ) -> None:
     expert, talks = load_own(trained.model or ""), Talks(store, tmp_path)
     samples = store.sound(0)
@@ -77,7 +78,7 @@ def test_use_hears_what_training_heard(
 
 
 def test_a_run_goes_on_from_its_checkpoint(
-    store: Store, trained: TrainedExpert, tmp_path: Path
+    store: Store, trained: TrainingResult, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     train_expert(store.path, out=run, **SMALL)
