@@ -1,7 +1,8 @@
 """Wav2Lip's full-size generator, module against runner: `python -m benchmarks.lipsync_generator`.
 
-The weights are random, with statistics and contrast as of trained ones (tests/vivid.py): how equal
-pictures are does not depend on what they show.
+The weights are random, with statistics and contrast of their own making (tests/vivid.py), which is
+harsher on bfloat16 than fresh weights are. On a busy machine read core-seconds, with one thread:
+several that wait for each other burn time of the processor.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ def in_turns(
     return seconds, core_seconds
 
 
-def measure(frames: int, rounds: int) -> dict[str, Any]:
+def measure(frames: int, rounds: int, threads: int) -> dict[str, Any]:
     """One row a contender, all called with `frames` frames; ratios are medians over the rounds."""
     generator = make_generator(PUBLISHED)
     sound, faces = make_vivid(generator, 16)
     sound, faces = sound[:, :frames], faces[:, :, :frames]
     with torch.inference_mode():
         expected = generator(sound, faces)
-    runners = {f"{b} {p}": GeneratorRunner(generator, p, b) for p, b in RUNNERS}
+    runners = {f"{b} {p}": GeneratorRunner(generator, p, b, threads=threads) for p, b in RUNNERS}
     jobs = {MODULE: lambda: generator(sound, faces)}
     jobs |= {name: lambda run=run: run(sound, faces) for name, run in runners.items()}
     with torch.inference_mode():
@@ -70,7 +71,7 @@ def measure(frames: int, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "auto": f"{auto.backend} {auto.precision}",
         "reason": auto.reason,
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "rows": rows,
         "seconds": seconds,
         "core_seconds": core_seconds,
@@ -94,10 +95,12 @@ def main() -> None:
         "--frames", nargs="+", type=int, default=[1, 16], help="of a call, at most 16"
     )
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of each contender")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     cases = []
     for frames in args.frames:
-        cases.append(measure(frames, args.rounds))
+        cases.append(measure(frames, args.rounds, args.threads))
         show(cases[-1])
     save("lipsync_generator", {"cases": cases})
 
