@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +24,7 @@ from openmarlin.data.parts import Record
 from openmarlin.errors import VideoError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.lipsync.expert import Expert
+from openmarlin.lipsync.experts.load import load_expert
 from openmarlin.lipsync.offsets import (
     MAX_SHIFT,
     TICK_RATE,
@@ -159,8 +159,7 @@ def open_expert(expert: str | Path | Expert) -> Expert:
     """
     if not isinstance(expert, str | Path):
         return expert
-    loaded: Expert = import_module("openmarlin.lipsync.experts.load").load_expert(expert)
-    return loaded
+    return load_expert(expert)
 
 
 @cache

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from openmarlin.errors import ModelError
 from openmarlin.lipsync.expert import Expert
@@ -45,6 +43,7 @@ def load_expert(name_or_path: str | os.PathLike[str] = DEFAULT_EXPERT, threads: 
 
 
 def _load_folder(folder: Path) -> Expert:
+    from openmarlin.lipsync.experts.own import load_own
     from openmarlin.model.tensor_files import read_json
 
     kind = read_json(folder / _CONFIG).get("kind")
@@ -52,8 +51,7 @@ def _load_folder(folder: Path) -> Expert:
         raise ModelError(
             f"{folder} holds no expert: its {_CONFIG} should say kind {' or '.join(_OWN_KINDS)}"
         )
-    own = import_module("openmarlin.lipsync.experts.own")
-    return cast(Expert, own.load_own(folder))
+    return load_own(folder)
 
 
 def _load_published(path: Path, threads: int) -> Expert:
