@@ -25,8 +25,8 @@ from benchmarks.common import console, save
 from benchmarks.videos import EXAMPLES, FPS, HEIGHT, WIDTH, face_video
 from openmarlin.data.face_reader import FaceMeasuring, FaceSampling
 from openmarlin.data.manifest import Row
-from openmarlin.face.landmarker import Landmarker
-from openmarlin.jobs.faces import DETECT_EVERY, faces
+from openmarlin.face.landmarker import DETECT_EVERY, Landmarker
+from openmarlin.jobs.faces import faces
 from openmarlin.native import one_opencv_thread
 from openmarlin.video.reader import Frame, VideoReader
 

@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from openmarlin.lipsync.experts.settings import ExpertSettings
+from openmarlin.lipsync.generation.settings import GeneratorSettings
+from openmarlin.lipsync.generation.systems import ROWS
+from openmarlin.lipsync.generation.table import request_of, rows_of
+from openmarlin.lipsync.generation.table_settings import TableSettings
+from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import read_settings
 from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -40,6 +46,16 @@ def test_finetuning_recipe_is_complete(path: Path) -> None:
     assert settings.label == ()
     head = path.read_text(encoding="utf-8")[:500]
     assert all(word in head for word in ("data=STORE", "label=NAME", "out=RUN"))
+
+
+@pytest.mark.parametrize("stage", ["shape", "renderer"])
+def test_mouth_recipe_is_complete(stage: str) -> None:
+    path = RECIPES / f"lipsync_{stage}_cpu.yaml"
+    shape = {"shape": "run"} if stage == "renderer" else {}
+    settings = read_settings(MouthSettings, path, {**HERE, **shape})
+    assert settings.stage == stage
+    head = path.read_text(encoding="utf-8")[:300]
+    assert all(f"{name}=" in head for name in ("data", "out", *shape))
 
 
 def test_all_recipes_are_there() -> None:
@@ -99,3 +115,34 @@ def test_the_baseline_differs_in_masking_and_critic_alone() -> None:
     ours, baseline = _read("small").model_dump(), _read("videomae_baseline").model_dump()
     changed = {key: baseline[key] for key in ours if ours[key] != baseline[key]}
     assert changed == {"masking": "tube", "w_adv": 0}
+
+
+LIPSYNC = sorted((RECIPES / "lipsync").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", LIPSYNC, ids=lambda path: path.stem)
+def test_recipe_of_a_generator_is_complete(path: Path) -> None:
+    needed = {"encoder": "model"} if path.stem == "wav2lip_vit_videomae" else {}
+    settings = read_settings(GeneratorSettings, path, {**HERE, **needed})
+    head = path.read_text(encoding="utf-8")[:400]
+    assert "data=STORE" in head
+    assert "out=RUN" in head
+    assert ("expert=EXPERT" in head) == (settings.system not in ("speech2vid", "lipgan"))
+    # Adam at 1e-4, all the way (Wav2Lip and LipGAN), whatever a step has.
+    assert settings.base_lr == settings.min_lr
+    assert settings.base_lr * settings.batch / 256 == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_every_row_of_the_table_has_a_recipe() -> None:
+    recipes = [read_settings(GeneratorSettings, p, {**HERE, "encoder": "model"}) for p in LIPSYNC]
+    kinds = {(recipe.system, recipe.init) for recipe in recipes}
+    assert kinds == {(row.settings["system"], row.settings.get("init", "none")) for row in ROWS}
+
+
+def test_recipes_of_lip_sync_for_two_cores() -> None:
+    expert = read_settings(ExpertSettings, RECIPES / "lipsync_expert_cpu.yaml", HERE)
+    assert expert.kind == "points"
+    table = {**HERE, "expert": "run/model"}
+    settings = read_settings(TableSettings, RECIPES / "lipsync_table_cpu.yaml", table)
+    for row in rows_of(settings):
+        assert request_of(row, 0, settings).generator().width == 0.25

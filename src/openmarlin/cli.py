@@ -36,7 +36,12 @@ from openmarlin.jobs.settings import (
     PrepareSettings,
     ReconstructSettings,
 )
+from openmarlin.lipsync.experts.settings import ExpertSettings
+from openmarlin.lipsync.generate_settings import GenerateSettings
+from openmarlin.lipsync.generation.settings import GeneratorSettings
+from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.lipsync.settings import FixSettings, ScoreSettings
+from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, group, kind, takes_names
 from openmarlin.tasks.finetune_settings import FinetuneSettings
@@ -160,6 +165,37 @@ VERBS = {
         "A video with a face that speaks.",
         memory="return_large_blocks",
     ),
+    "lipsync generate": Verb(
+        GenerateSettings,
+        "Give the speaker of a video lips that fit another sound.",
+        "A video (or picture) with a face, and a sound (or a video with one).",
+        names=("VIDEO", "AUDIO"),
+        memory="return_large_blocks",
+    ),
+    "lipsync train": Verb(
+        GeneratorSettings,
+        "Train a generator of talking faces: the systems of the paper's table.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "lipsync table": Verb(
+        TableSettings,
+        "Train and score the systems of the paper's table at an equal budget.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "lipsync train-expert": Verb(
+        ExpertSettings,
+        "Train an expert on how lips and sound fit together.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "lipsync train-mouth": Verb(
+        MouthSettings,
+        "Train the small model that moves a mouth to a sound, one stage after the other.",
+        "The store that `openmarlin prepare --sound --points` wrote.",
+        memory="keep_freed_memory",
+    ),
 }
 
 
@@ -200,7 +236,7 @@ def _root(
 
 def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str, Any]) -> None:
     """Call the verb's Python twin, say what came of it, and end with the exit code."""
-    verb, job = VERBS[name], import_module(f"openmarlin.jobs.{name.replace(' ', '_')}")
+    verb, job = VERBS[name], import_module(f"openmarlin.jobs.{_identifier(name)}")
     inputs, changes = _split(words)
     for key, value in options.items():
         if value is not None and value != []:
@@ -208,11 +244,16 @@ def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str
     if verb.memory:
         getattr(import_module("openmarlin.native"), verb.memory)()
     with _interruptible():
-        twin = getattr(job, name.rpartition(" ")[2])
+        twin = getattr(job, _identifier(name.rpartition(" ")[2]))
         result = twin(*_inputs(name, inputs), config=config, progress=True, **changes)
     job.announce(result)
     if getattr(result, "failures", None):
         raise typer.Exit(1)
+
+
+def _identifier(name: str) -> str:
+    """A verb's name in Python."""
+    return re.sub(r"[ -]", "_", name)
 
 
 def _inputs(name: str, inputs: list[str]) -> tuple[Any, ...]:

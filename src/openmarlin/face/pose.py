@@ -48,6 +48,12 @@ _POINTS = _BASIS[:, 0].astype(int)
 _WEIGHTS = _BASIS[:, 1] / _BASIS[:, 1].sum()
 _FACE = _BASIS[:, 2:] * (1, -1, -1)  # in the axes of a mesh: x right, y down, z away
 _CENTRED = _FACE - _WEIGHTS @ _FACE
+# Points that do not move when the jaw does.
+# fmt: off
+_STILL = np.flatnonzero(np.isin(_POINTS, (
+    4, 6, 10, 33, 54, 67, 121, 127, 129, 133, 143, 198, 263, 284, 297, 350, 356, 358, 362, 372, 420,
+)))
+# fmt: on
 
 
 def head_rotation(meshes: NDArray[np.floating]) -> Floats:
@@ -75,3 +81,21 @@ def head_pose(meshes: NDArray[np.floating]) -> Floats:
     pitch = np.arcsin(np.clip(-front[:, 1], -1, 1))
     roll = np.arctan2(rotation[:, 1, 0], rotation[:, 1, 1])
     return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
+
+
+def face_cameras(points: NDArray[np.floating]) -> Floats:
+    """The affine camera through which the canonical face looks most like each mesh.
+
+    Only points that stay where they are when a face speaks count; least squares with their weights.
+
+    Args:
+        points: (N, 478, 2) in pixels of a picture.
+
+    Returns:
+        (N, 2, 4): pixels = camera @ (x, y, z, 1), the canonical face in cm: x to the right of the
+        picture, y down, z away.
+    """
+    face = np.column_stack([_FACE[_STILL], np.ones(len(_STILL))])
+    weighted = face * _WEIGHTS[_STILL][:, None]
+    solution = np.linalg.solve(weighted.T @ face, weighted.T)
+    return np.asarray(np.einsum("kp,npi->nik", solution, points[:, _POINTS[_STILL]]))

@@ -57,6 +57,19 @@ def measure(points: NDArray[np.float32], upright: bool) -> Floats:
     return np.array([cos * cx - sin * cy, sin * cx + cos * cy, math.log(max(side, 1e-3)), angle])
 
 
+def smoothed_square(times_s: Floats, squares: Floats, at_s: float, measured: Floats) -> Floats:
+    """The final square (cx, cy, log side, angle) of a track at an instant.
+
+    Args:
+        times_s, squares: (n,) and (n, 4) of the track, see `smooth`.
+        at_s: the instant.
+        measured: the square (4,) there, close to which the smoothed one stays.
+    """
+    drift = _DRIFT * math.exp(measured[2])
+    leeway = np.array([drift, drift, _DRIFT, math.inf])
+    return np.clip(smooth(times_s, squares, at_s), measured - leeway, measured + leeway)
+
+
 def distances(
     first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.float32]], limit: float
 ) -> Floats:
@@ -205,10 +218,8 @@ class Track:
         sample = self.samples[number]
         assert sample.square is not None
         times_s = np.array([s.time_s for s in placed])
-        square = smooth(times_s, np.array([s.square for s in placed]), sample.time_s)
-        side = math.exp(sample.square[2])
-        leeway = np.array([_DRIFT * side, _DRIFT * side, _DRIFT, math.inf])
-        return np.clip(square, sample.square - leeway, sample.square + leeway)
+        squares = np.array([s.square for s in placed])
+        return smoothed_square(times_s, squares, sample.time_s, sample.square)
 
     def forget(self, before_s: float) -> None:
         """Drop samples older than an instant, except the last sighting."""

@@ -37,7 +37,7 @@ from openmarlin.data.parts import PARTS
 from openmarlin.data.pool import WorkerDiedError, check_main_guard, run_each
 from openmarlin.data.thumbs import save_thumbs
 from openmarlin.errors import InputError, OpenMarlinError, option
-from openmarlin.face.landmarker import Landmarker
+from openmarlin.face.landmarker import DETECT_EVERY, Landmarker
 from openmarlin.jobs.settings import FacesSettings
 from openmarlin.native import claim_process, one_opencv_thread, return_large_blocks
 from openmarlin.output import Failures, OutputFolder, atomic
@@ -50,10 +50,6 @@ if TYPE_CHECKING:
 
 META_FILE, REPORT_FILE = "meta.json", "report.html"
 _FILES = (TABLE_FILE, META_FILE, REPORT_FILE, PARTS, OVERLAY)
-
-DETECT_EVERY = 2
-"""The detector is shown every second frame: a tenth of the time less, and meshes as steady
-(docs/lab/speed.md)."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -23,7 +23,7 @@ from openmarlin.data.tracks import TrackRules
 from openmarlin.errors import option
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load
-from openmarlin.output import CONFIG_FILE, OutputFolder, file_sha256
+from openmarlin.output import OutputFolder, file_sha256
 from openmarlin.report import words
 from openmarlin.report.evaluation import (
     MAX_MISTAKES,
@@ -38,7 +38,7 @@ from openmarlin.report.finetune import (
     write_training_report,
 )
 from openmarlin.report.metric_words import headline
-from openmarlin.settings import Settings, documented, read_settings
+from openmarlin.settings import Settings, documented
 from openmarlin.tasks.card import write_card
 from openmarlin.tasks.evaluation import Evaluation, evaluate_predictions
 from openmarlin.tasks.finetune import Finetuning, make_network
@@ -67,6 +67,7 @@ from openmarlin.tasks.splits import (
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
 from openmarlin.training.fit import FILES, MODEL, Run, fit
+from openmarlin.training.settings import read_run_settings
 from openmarlin.training.task import Monitor
 
 STORE = "store"
@@ -135,7 +136,7 @@ def finetune(
         OpenMarlinError: the request cannot be carried out, or training cannot go on. Videos that
             fail do not raise: they are listed in `.failures` and failures.csv.
     """
-    request = _read(data, config, settings)
+    request = read_run_settings(FinetuneSettings, data, config, settings)
     named = read_named_videos(request, request.out / STORE)
     engine = Engine.of(request)
     with ExitStack() as stack:
@@ -184,18 +185,6 @@ def finetune(
         evaluation,
         folder.failures.as_dict() if folder is not None else {},
     )
-
-
-def _read(
-    data: str | Path | None, config: str | Path | None, changes: dict[str, Any]
-) -> FinetuneSettings:
-    """The settings; those of a run that goes on come from its folder."""
-    if data is not None:
-        changes = {"data": str(data), **changes}
-    saved = Path(changes.get("out") or "").expanduser() / CONFIG_FILE
-    if changes.get("resume") and config is None and saved.is_file():
-        config = saved
-    return read_settings(FinetuneSettings, config, changes)
 
 
 def _open_folder(request: FinetuneSettings, named: NamedVideos, engine: Engine) -> OutputFolder:

@@ -13,17 +13,18 @@ from rich.markup import escape
 from openmarlin.console import console
 from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.errors import InputError, option
-from openmarlin.output import CONFIG_FILE, OutputFolder, file_sha256
+from openmarlin.output import OutputFolder, file_sha256
 from openmarlin.pretraining.data import pretraining_data
 from openmarlin.pretraining.initial import initial_model
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.pretraining.task import Pretraining
 from openmarlin.report.pretrain import about, draw_reconstructions
 from openmarlin.report.run import REPORT_FILE, write_run_report
-from openmarlin.settings import documented, read_settings
+from openmarlin.settings import documented
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
 from openmarlin.training.fit import FILES, Run, fit
+from openmarlin.training.settings import read_run_settings
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def pretrain(
     Raises:
         OpenMarlinError: the request cannot be carried out, or training cannot go on.
     """
-    request = _read(data, config, settings)
+    request = read_run_settings(PretrainSettings, data, config, settings)
     architecture = request.architecture()
     store = Store(request.data, request.damaged)
     clips = pretraining_data(store, architecture, request)
@@ -111,18 +112,6 @@ def announce(result: Pretrained) -> None:
     console.print(f"Look at {escape(str(result.out / REPORT_FILE))}", soft_wrap=True)
     if result.stopped:
         console.print(f"Stopped early; run again with {option('resume', True)} to go on")
-
-
-def _read(
-    data: str | Path | None, config: str | Path | None, changes: dict[str, Any]
-) -> PretrainSettings:
-    """The settings; those of a run that goes on come from its folder."""
-    if data is not None:
-        changes = {"data": str(data), **changes}
-    saved = Path(changes.get("out") or "").expanduser() / CONFIG_FILE
-    if changes.get("resume") and config is None and saved.is_file():
-        config = saved
-    return read_settings(PretrainSettings, config, changes)
 
 
 def _open_folder(settings: PretrainSettings, identity: dict[str, Any]) -> OutputFolder:

@@ -10,7 +10,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_VERBS: tuple[str, ...] = ("fix", "score")
+_VERBS: tuple[str, ...] = (
+    "fix",
+    "generate",
+    "score",
+    "table",
+    "train",
+    "train_expert",
+    "train_mouth",
+)
 
 __all__ = list(_VERBS)
 

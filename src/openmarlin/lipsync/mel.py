@@ -27,7 +27,7 @@ MFCC_RATE = 100
 
 N_MFCC = 13
 
-_N_FFT, _HOP = 800, RATE // MEL_RATE
+_N_FFT = 800
 _LOWEST_HZ, _HIGHEST_HZ = 55.0, 7600.0
 _EMPHASIS = 0.97
 _FLOOR = 1e-5  # of a magnitude: -100 dB
@@ -36,22 +36,23 @@ _FRAME, _STEP, _POINTS = RATE // 40, RATE // MFCC_RATE, 512
 _FILTERS, _LIFTER = 26, 22
 
 
-def mel_spectrogram(samples: NDArray[np.int16]) -> Floats:
+def mel_spectrogram(samples: NDArray[np.int16], rate: int = MEL_RATE) -> Floats:
     """The mel spectrogram of Wav2Lip: magnitudes in decibels, scaled to [-4, 4].
 
-    Column i is centred on sample 200 i. Silence is -4 everywhere, and nothing is ever NaN.
+    Column i is centred on sample i * 16000 / rate. Silence is -4 everywhere, nothing is ever NaN.
 
     Args:
         samples: int16 (n,), 16 kHz mono.
+        rate: columns a second, a divisor of 16,000; 80 in Wav2Lip.
 
     Returns:
-        float32 (80, 1 + n // 200).
+        float32 (80, 1 + n * rate // 16000).
     """
     signal = _emphasised(samples.astype(np.float64) / 32768)
     half = _N_FFT // 2
     # Sound shorter than half a window cannot be reflected that far: numpy reflects it again.
     padded = np.pad(signal, half, mode="reflect" if len(signal) > 1 else "constant")
-    columns = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT)[::_HOP]
+    columns = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT)[:: RATE // rate]
     magnitude = np.abs(np.fft.rfft(columns * _hann(), axis=1))
     decibels = 20 * np.log10(np.maximum(_FLOOR, magnitude @ _slaney_filters().T)) - 20
     scaled = np.clip(8 * (decibels + 100) / 100 - 4, -4, 4)

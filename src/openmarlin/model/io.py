@@ -7,7 +7,6 @@ not at all.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from openmarlin.model.convert import from_authors, has_decoder, without_decoder
 from openmarlin.model.convert_transformers import from_transformers, to_transformers
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import position_table
-from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read, read_json
+from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read, read_json, tensors_sha256
 from openmarlin.model.zoo import RELEASED, SHIPPED, fetch
 from openmarlin.output import atomic, atomic_folder
 
@@ -139,11 +138,7 @@ def tensors(model: Encoder | Autoencoder) -> Tensors:
 
 def weights_sha256(model: Encoder | Autoencoder) -> str:
     """SHA-256 over names, types, shapes and values: the same for the same weights from any file."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors(model).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return tensors_sha256(tensors(model))
 
 
 def _untrained(config: ModelConfig, part: Part) -> Encoder | Autoencoder:

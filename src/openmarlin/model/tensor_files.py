@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import pickle
 import re
@@ -47,6 +48,15 @@ def read(path: Path) -> Tensors:
         rest = path / REST
         return _read_folder(path) | (_read_file(rest) if rest.is_file() else {})
     return _read_file(path)
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def note(text: str) -> None:
@@ -95,7 +105,7 @@ def _read_file(path: Path) -> Tensors:
             f"{path} is not a checkpoint: it is neither a safetensors nor a torch file; "
             "look at what was downloaded or saved there"
         )
-    return _state_in(content, path)
+    return plain_state(content, path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -144,7 +154,12 @@ def _damaged(path: Path, error: Exception) -> ModelError:
     return ModelError(f"{path} is damaged or cut short ({reason}); copy or download it again")
 
 
-def _state_in(content: Any, path: Path) -> Tensors:
+def plain_state(content: Any, path: Path) -> Tensors:
+    """The float32 tensors in what a file holds, without what is wrapped around them.
+
+    Raises:
+        ModelError: it holds something else than named tensors.
+    """
     for nest in (*_NESTS, *_AVERAGES):
         if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
             content = content[nest]

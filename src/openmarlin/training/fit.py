@@ -40,6 +40,10 @@ FILES = (NON_FINITE_FILE, MODEL, PICTURES, checkpoint.FOLDER, *log.FILES)
 """What a training writes to its folder."""
 
 
+Draw = Callable[[Path, int, Sequence[Any]], None]
+"""Makes files of a task's pictures: their folder, the step, the pictures."""
+
+
 @dataclass(frozen=True)
 class Run:
     """Where and how a task is trained.
@@ -49,7 +53,7 @@ class Run:
         engine: entered.
         folder: begun; None in processes that do not write.
         start: what to go on from.
-        draw: makes files of a task's `pictures`: their folder, the step, the pictures.
+        draw: makes files of the task's `pictures`.
         progress: show a bar on the terminal, and what is going on.
     """
 
@@ -57,7 +61,7 @@ class Run:
     engine: Engine
     folder: OutputFolder | None
     start: Checkpoint | None = None
-    draw: Callable[[Path, int, Sequence[Any]], None] | None = None
+    draw: Draw | None = None
     progress: bool = False
 
 

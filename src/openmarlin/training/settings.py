@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from openmarlin.errors import option
-from openmarlin.settings import Precision, Settings, UserPath, setting
+from openmarlin.output import CONFIG_FILE
+from openmarlin.settings import Precision, Settings, UserPath, read_settings, setting
 
 OUTPUT, LENGTH, OPTIMISER, MACHINE, CADENCE = (
     "Output",
@@ -154,3 +157,28 @@ class RunSettings(Settings):
                 f"{option('muon_lr')} needs whole matrices, fsdp divides them: use {fits}"
             )
         return self
+
+
+Request = TypeVar("Request", bound=Settings)
+
+
+def read_run_settings(
+    cls: type[Request],
+    data: str | Path | None,
+    config: str | Path | None,
+    changes: Mapping[str, Any],
+) -> Request:
+    """The settings of a run; those of one that goes on come from its folder.
+
+    Args:
+        cls: their class, which has a field `data`.
+        data: what to train on, where it is named apart from the settings.
+        config: a recipe.
+        changes: what counts more than the recipe.
+    """
+    if data is not None:
+        changes = {"data": str(data), **changes}
+    saved = Path(changes.get("out") or "").expanduser() / CONFIG_FILE
+    if changes.get("resume") and config is None and saved.is_file():
+        config = saved
+    return read_settings(cls, config, changes)

@@ -30,7 +30,9 @@ from openmarlin.video.writer import add_h264, to_yuv
 Draw = Callable[[Image, float], Image]
 """From a picture, uint8 RGB (H, W, 3), and its time in seconds to the picture that is written."""
 
-_TICK = Fraction(1, 90_000)  # of the times in the file; the clock of broadcasts, too
+TICK = Fraction(1, 90_000)
+"""Of the times in the file, seconds; the clock of broadcasts, too."""
+
 _LATE_S = 10.0
 """A recording whose clock starts later (broadcasts run for hours) begins at 0 in the copy: players
 would show nothing until then."""
@@ -77,7 +79,7 @@ def write_overlay(
         drawn = _drawn(chain([first], frames), draw)
         head = next(drawn)
         stream = add_h264(container, head[0], reader.info.fps)
-        stream.codec_context.time_base = _TICK
+        stream.codec_context.time_base = TICK
         cut = Cut(begin_s, stop_s, zero_s)
         sound = stack.enter_context(closing(sound_track(source, container, cut)))
         heard = next(sound, None)
@@ -86,7 +88,7 @@ def write_overlay(
                 container.mux(heard[1])
                 heard = next(sound, None)
             picture = to_yuv(image)
-            picture.pts, picture.time_base = round((time_s - zero_s) / _TICK), _TICK
+            picture.pts, picture.time_base = round((time_s - zero_s) / TICK), TICK
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
         for _, packets in chain([heard] if heard else [], sound):
@@ -98,10 +100,10 @@ def _drawn(frames: Iterable[Frame], draw: Draw) -> Iterator[tuple[Image, float]]
     for frame in frames:
         image = draw(frame.image, frame.time_s)
         shape = shape or image.shape
-        yield (image if image.shape == shape else _fitted(image, shape)), frame.time_s
+        yield (image if image.shape == shape else fitted(image, shape)), frame.time_s
 
 
-def _fitted(image: Image, shape: tuple[int, ...]) -> Image:
+def fitted(image: Image, shape: tuple[int, ...]) -> Image:
     """A picture as large as fits, in the middle of a black one."""
     scale = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])

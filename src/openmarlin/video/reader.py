@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -154,6 +154,18 @@ class VideoReader:
         self._running = self._frames(self._problems)
         return self._running
 
+    def since(self, start_s: float) -> Iterator[Frame]:
+        """The frames from a time on, reached by a jump in the file; `index` counts from there.
+
+        Where the file cannot jump that far back, or its time stamps are broken, later frames come
+        first: compare their times.
+        """
+        self.close()
+        self._problems = Problems()
+        frames = self._frames(self._problems, start_s)
+        self._running = frames
+        return (frame for frame in frames if frame.time_s >= start_s)
+
     def close(self) -> None:
         """Stop the running iteration and close the file."""
         if self._running is not None:
@@ -209,19 +221,22 @@ class VideoReader:
         for time_s, picture, _ in self._pictures(self._problems):
             yield time_s, picture
 
-    def _frames(self, problems: Problems) -> Generator[Frame]:
-        for index, (time_s, picture, stored) in enumerate(self._pictures(problems)):
+    def _frames(self, problems: Problems, start_s: float | None = None) -> Generator[Frame]:
+        for index, (time_s, picture, stored) in enumerate(self._pictures(problems, start_s)):
             convert = partial(self._convert, picture, stored)
             yield Frame(index, time_s, *self._orientation.size(*stored), convert)
 
     def _pictures(
-        self, problems: Problems
+        self, problems: Problems, start_s: float | None = None
     ) -> Generator[tuple[float, av.VideoFrame, tuple[int, int]]]:
         """Presentation times, pictures, and their sizes with square pixels."""
         info, clock = self.info, Clock(self.info.fps, self._stated_s, self._start_s)
         container, stream = open_video(self._path, self._threads)
         read_s = 0.0
         with closing(container):
+            if start_s is not None:
+                with suppress(av.FFmpegError):
+                    container.seek(int(start_s * av.time_base))
             aspects = PixelAspects(stream, info.pixel_aspect)
             feed = packets(container, stream, problems)
             for picture, raw_s in pictures(feed, stream, problems):

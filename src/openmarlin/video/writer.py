@@ -16,7 +16,9 @@ from av.video.stream import VideoStream
 from openmarlin.output import atomic
 from openmarlin.video.picture import Image
 
-_CRF = 18  # x264's scale of quality, at which loss is hard to see
+CRF = 18
+"""x264's scale of quality, 0 to 51; at 18 loss is hard to see."""
+
 _BT709, _LIMITED = 1, 1  # FFmpeg's numbers of a colour matrix and a range
 _LARGEST_DENOMINATOR = 1001  # of frame rates such as 30000/1001
 
@@ -48,10 +50,25 @@ def write_video(path: Path, frames: Iterable[Image], fps: float) -> None:
         container.mux(stream.encode())
 
 
-def add_h264(container: OutputContainer, first: Image, fps: float) -> VideoStream:
-    """A stream of pictures that are as large as `first`, at `fps` frames a second."""
+def add_h264(
+    container: OutputContainer,
+    first: Image,
+    fps: float,
+    crf: int = CRF,
+    *,
+    preset: str = "medium",
+    in_order: bool = False,
+) -> VideoStream:
+    """A stream of pictures that are as large as `first`, at `fps` frames a second.
+
+    Args:
+        crf, preset: of x264.
+        in_order: packets come in the order of presentation (no B-frames), so that pieces can be
+            put behind each other.
+    """
     rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
-    stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF)})
+    options = {"crf": str(crf), "preset": preset, **({"bf": "0"} if in_order else {})}
+    stream = container.add_stream("libx264", rate=rate, options=options)
     stream.height, stream.width = (side + side % 2 for side in first.shape[:2])
     stream.pix_fmt = "yuv420p"
     copy_colours(to_yuv(first), stream.codec_context)

@@ -31,6 +31,7 @@ LAYOUTS = {
     "mafw": "mafw",
     "crema_d": "crema_d",
     "ravdess": "ravdess",
+    "lrs2": "lrs2",
     "folder": "class_folders",
     "csv": "label_table",
 }

@@ -1,0 +1,1 @@
+"""Lip-sync experts: published networks, and own ones."""

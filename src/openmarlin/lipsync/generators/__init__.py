@@ -1,0 +1,1 @@
+"""Generators: networks that draw a face whose lips fit other sound."""
