@@ -29,6 +29,7 @@ CONTAINERS = {
 
 _EDITED = ("mp4", "mov")  # a list of edits lets them start in the middle of a packet
 _LEAST_ORIGIN_S = 1.0  # a clock that starts later is set back, as that of a broadcast
+_PAUSE_S = 0.02  # less than this is rounding
 _ROUNDING_S = 1.5e-3  # of the times of Matroska
 _MAX_FAILURES = 32  # errors of the container in a row after which reading stops
 _OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
@@ -50,8 +51,8 @@ class Copy:
 def shift_sound(source: str | Path, target: str | Path, delay_s: float) -> Copy:
     """Copy pictures, sound and subtitles packet by packet, the sound at other times.
 
-    Sound that would come before time 0 is not heard: an mp4 or mov keeps it and says so in its list
-    of edits, from others its packets (some 20 ms each) are left out.
+    Sound that would come before time 0 is left out: to the sample in an mp4 or mov, which trim the
+    packet in which it lies, and in whole packets (some 20 ms) in others.
 
     Args:
         source: a video with sound.
@@ -74,7 +75,7 @@ def shift_sound(source: str | Path, target: str | Path, delay_s: float) -> Copy:
         ):
             notes: list[str] = []
             added = _add_streams(out, streams, target, notes)
-            copy = _Copying(container, added, delay_s, kind in _EDITED)
+            copy = _Copying(container, added, delay_s, target)
             for packet in copy.packets(notes):
                 out.mux(packet)
     return Copy(copy.dropped_s, notes)
@@ -145,15 +146,21 @@ class _Copying:
     """
 
     def __init__(
-        self, container: InputContainer, added: dict[int, Stream], delay_s: float, edited: bool
+        self,
+        container: InputContainer,
+        added: dict[int, Stream],
+        delay_s: float,
+        target: Path,
     ) -> None:
         self.dropped_s = 0.0
-        self._container, self._added, self._edited = container, added, edited
+        self._container, self._added, self._name = container, added, target
+        self._edited = CONTAINERS[target.suffix.lower()] in _EDITED
         sources = [container.streams[index] for index in added]
         starts = [s.start_time * s.time_base for s in sources if s.start_time and s.time_base]
         origin = min(starts, default=Fraction(0)) if len(starts) == len(sources) else Fraction(0)
         self._origin_s = origin if origin >= _LEAST_ORIGIN_S else Fraction(0)
         self._delay_s = Fraction(delay_s).limit_denominator(1_000_000)
+        self._ends: dict[int, int] = {}  # of the last packet of each sound
         self._last: dict[int, int] = {}  # decoding time of the last packet of each stream
 
     def packets(self, notes: list[str]) -> Iterator[Packet]:
@@ -195,8 +202,10 @@ class _Copying:
             shift = round(moved_s / base)
             packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
             if packet.stream.type == "audio" and self._is_before(packet):
-                self.dropped_s += float((packet.duration or 0) * base)
+                self.dropped_s += float(_length(packet) * base)
                 continue
+            if packet.stream.type == "audio":
+                self._check_pause(packet)
             packet.dts = max(packet.dts, self._last.get(index, packet.dts - 1) + 1)
             self._last[index] = packet.dts
             packet.stream = self._added[index]
@@ -210,9 +219,13 @@ class _Copying:
         return int(last.dts) - sum(max(1, packet.duration or 1) for packet in waiting[place:-1])
 
     def _is_before(self, packet: Packet) -> bool:
-        """Whether a format without a list of edits cannot hold it: all else would move with it."""
+        """Whether it would be heard before time 0, where all else would have to move for it.
+
+        A list of edits says where in a packet to begin. It must not begin in a pause, so nothing
+        that ends before is kept; what only readies the decoder stays where nothing is moved.
+        """
         if self._edited:
-            return False
+            return self._delay_s < 0 and (packet.pts or 0) + _length(packet) <= 0
         codec = packet.stream.codec_context
         head = codec.extradata or b""
         early = 0.0
@@ -221,3 +234,27 @@ class _Copying:
         ):  # the decoder leaves it out
             early = int.from_bytes(head[10:12], "little") / 48_000
         return float((packet.pts or 0) * packet.time_base) < -early - _ROUNDING_S
+
+    def _check_pause(self, packet: Packet) -> None:
+        """An mp4 or mov tells the time of PCM by counting samples, and so has no pauses.
+
+        Raises:
+            InputError: there is one.
+        """
+        end = self._ends.get(packet.stream_index)
+        self._ends[packet.stream_index] = (packet.pts or 0) + _length(packet)
+        is_pcm = packet.stream.codec_context.name.startswith("pcm_")
+        if self._edited and is_pcm and end is not None:
+            pause_s = float(((packet.pts or 0) - end) * packet.time_base)
+            if pause_s > _PAUSE_S:
+                raise InputError(
+                    f"{self._name}: cannot hold this sound, uncompressed with pauses; name an .mkv"
+                )
+
+
+def _length(packet: Packet) -> int:
+    """How long a packet of sound is heard; an mp4 adds the pause behind it to its duration."""
+    codec, duration = packet.stream.codec_context, packet.duration or 0
+    if not (codec.frame_size and codec.sample_rate):
+        return duration
+    return min(duration, round(codec.frame_size / (codec.sample_rate * packet.time_base)))
