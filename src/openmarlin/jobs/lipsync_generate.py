@@ -27,6 +27,8 @@ from openmarlin.lipsync.meshes import Meshes
 from openmarlin.lipsync.mouth_model import MouthModel, load_mouth_model
 from openmarlin.lipsync.review import Review, review
 from openmarlin.lipsync.schedule import Schedule, make_schedule
+from openmarlin.lipsync.small.adapt import adapt
+from openmarlin.lipsync.small.model import SmallDubber
 from openmarlin.lipsync.speaker import choose_speakers
 from openmarlin.native import claim_process
 from openmarlin.output import OutputFolder, write_json
@@ -37,7 +39,10 @@ from openmarlin.video.reader import VideoReader
 from openmarlin.video.segments import SoundPart, count_frames, join_segments, write_segment
 
 RESULT_FILE, REPORT_FILE, SEGMENTS = "result.json", "report.html", "segments"
-_FILES = (RESULT_FILE, REPORT_FILE, SEGMENTS)
+QUICK = "quick"
+"""The folder of a model that is adapted to one person."""
+
+_FILES = (RESULT_FILE, REPORT_FILE, SEGMENTS, QUICK)
 
 CACHE = "lipsync-cache"
 """The folder of tracks beside the result."""
@@ -95,6 +100,13 @@ def generate(
     with VideoReader(video) as reader:
         expected = round((reader.info.duration_s or 0) * reader.info.fps)
     identity = {"video": Row(video).stamp, "audio": Row(audio).stamp, "weights": model.digest}
+    if s.quick is not None:
+        if not isinstance(model, SmallDubber):
+            raise InputError(
+                f"{option('quick', str(s.quick))} goes with models of `openmarlin lipsync "
+                f"train-mouth`, not with {model.name}"
+            )
+        identity["quick"] = Row(existing(s.quick)).stamp
     folder = OutputFolder(
         s.out.with_suffix(".lipsync"),
         verb="lipsync generate",
@@ -176,6 +188,8 @@ class _Run:
         if not any((face.strength > 0).any() for face in faces):
             raise VideoError(_nothing_to_draw(self.video, faces))
         self.folder.begin()
+        if (person := s.quick) is not None:
+            self.model = self._timed("quick", lambda: self._adapted(person))
         with FrameSource(self.video, times_s) as source, Meshes(table) as meshes:
             heard = self.track.for_model(s.silence)
             dubber = Dubber(source, meshes, faces, self.model, heard, schedule, speech)
@@ -194,6 +208,12 @@ class _Run:
         write_json(self.folder.path / RESULT_FILE, meta)
         shutil.rmtree(self.folder.path / SEGMENTS)
         return Dub(s.out, self.folder.path / REPORT_FILE, meta, meta["failures"])
+
+    def _adapted(self, person: Path) -> MouthModel:
+        """The model after some minutes on a video of one person."""
+        assert isinstance(self.model, SmallDubber)
+        folder = self.folder.path / QUICK
+        return adapt(self.model, person, folder, progress=not self.bar.disable)
 
     def _timed(self, name: str, work: Callable[[], Any]) -> Any:
         began = time.perf_counter()

@@ -29,6 +29,13 @@ class GenerateSettings(Settings):
     model: str = setting(
         "openmarlin_dub", "What draws the mouth: a name, a folder, or a Wav2Lip file.", group=MODEL
     )
+    quick: UserPath | None = setting(
+        None,
+        "Train the model for some minutes on the person of this video first (models of "
+        "`lipsync train-mouth`).",
+        group=MODEL,
+        saved=False,
+    )
     silence: Silence = setting(
         "close",
         "Where nobody speaks: the model hears silence (and closes the mouth), the pictures stay as "

@@ -29,6 +29,7 @@ _ROWS = (
 )
 _STAGES = {
     "faces": "faces followed (0 where the cache had them)",
+    "quick": "model trained on the person",
     "read": "frames read",
     "model": "mouths drawn",
     "paste": "faces cut out and pasted in",

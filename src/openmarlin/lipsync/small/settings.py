@@ -32,6 +32,9 @@ class MouthSettings(RunSettings):
     shape: UserPath | None = setting(
         None, "The run or model that hears the shape; the renderer needs it.", group=MODEL
     )
+    further: bool = setting(
+        False, "Train the renderer of that model further, not a new one.", group=MODEL
+    )
     components: int = setting(
         10, "Numbers of a mouth's shape; of the stage shape.", group=MODEL, ge=2, le=40
     )
