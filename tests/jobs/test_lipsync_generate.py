@@ -297,6 +297,12 @@ def test_a_model_that_is_none(
     assert not (tmp_path / "o.lipsync").exists()
 
 
+def test_models_that_cannot_be_adapted(clips: Path, voice: Path, tmp_path: Path) -> None:
+    video = clips / "single_face.mp4"
+    with pytest.raises(InputError, match=r"--?quick|quick="):
+        generate(video, voice, out=tmp_path / "o.mp4", quick=video)
+
+
 @pytest.mark.parametrize("name", ["o.mkv", "folder.mp4", "source.mp4", "there.mp4"])
 def test_places_that_cannot_be_written(clips: Path, voice: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.mp4").mkdir()

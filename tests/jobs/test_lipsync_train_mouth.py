@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from media import numbered, write_video
 from talkers import LIPS_CM, draw_face, look_at, solid_face, talk, talking_store
 
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError, ModelError
 from openmarlin.jobs.lipsync_train_mouth import train_mouth
+from openmarlin.lipsync.small import adapt
 from openmarlin.lipsync.small.model import SmallDubber
 from openmarlin.lipsync.small.shape_task import correlation
 from openmarlin.report.run import REPORT_FILE
@@ -174,3 +176,21 @@ def test_store_without_what_is_needed(tmp_path: Path, missing: str) -> None:
 def test_renderer_needs_a_shape(store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shape"):
         train_mouth(store.path, out=tmp_path / "run", **DRAW)
+
+
+def test_a_model_is_trained_further_on_one_person(
+    drawn: TrainingResult, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapt, "STEPS", 4)
+    model = SmallDubber.load(drawn.out)
+    own = adapt.adapt(model, clips / "single_face.mp4", tmp_path)
+    assert own.renderer is not None
+    assert model.renderer is not None
+    before, after = model.renderer.state_dict(), own.renderer.state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    shapes = model.shape_net.state_dict()
+    assert all(torch.equal(shapes[name], t) for name, t in own.shape_net.state_dict().items())
+    again = adapt.adapt(model, clips / "single_face.mp4", tmp_path)  # what is there is taken
+    assert again.digest == own.digest
+    with pytest.raises(InputError, match="shows a face"):
+        adapt.adapt(model, write_video(tmp_path / "empty.mp4", numbered(40)), tmp_path / "other")
