@@ -61,8 +61,9 @@ def test_the_reference_page_is_what_the_settings_say() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_python_takes_the_settings_of_the_command_line(verb: str) -> None:
-    job = import_module(f"openmarlin.jobs.{verb.replace(' ', '_')}")
-    python = signature(getattr(job, verb.split()[-1])).parameters
+    words = verb.replace("-", "_").split()
+    job = import_module(f"openmarlin.jobs.{'_'.join(words)}")
+    python = signature(getattr(job, words[-1])).parameters
     fields = VERBS[verb].settings.model_fields
     assert set(fields) <= set(python)
     for name, field in fields.items():
