@@ -11,7 +11,7 @@ from opening import OpeningExpert, landmarker, voice, with_sound
 
 from openmarlin.data.parts import Record
 from openmarlin.errors import VideoError
-from openmarlin.lipsync.offsets import MAX_SHIFT
+from openmarlin.lipsync.offsets import MAX_SHIFT, Offset
 from openmarlin.lipsync.scoring import (
     LEAST_WINDOWS,
     TrackScore,
@@ -150,6 +150,29 @@ def test_certainty_is_that_of_the_seconds() -> None:
     assert certainty_of(one_second, 4) < 0.9
     assert certainty_of(noise, 4) < 0.5
     assert certainty_of(noise, 4, seed=1) == certainty_of(noise, 4, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "certainty", "flags", "sure"),
+    [
+        (3, 0.97, (), True),
+        (3, 0.93, (), False),
+        (3, np.nan, (), False),
+        (MAX_SHIFT, 1.0, (), False),
+        (-MAX_SHIFT, 1.0, (), False),
+        (3, 1.0, ("short",), True),
+        (3, 1.0, ("no speech",), False),
+    ],
+)
+def test_what_an_offset_can_be_relied_on(
+    ticks: int, certainty: float, flags: tuple, sure: bool
+) -> None:
+    offset = Offset(ticks, 0.5, 0.5, np.ones(31, np.float32))
+    times_s, none = np.zeros(0), np.zeros(0, np.float32)
+    track = TrackScore(
+        0, 0.0, 4.0, 100, 90.0, 1.0, 1.0, {"valid": offset}, certainty, True, flags, times_s, none
+    )
+    assert track.is_sure == sure
 
 
 def test_means_are_of_groups() -> None:

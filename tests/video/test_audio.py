@@ -12,6 +12,7 @@ from av.audio.frame import AudioFrame
 from media import numbered, write_audio, write_tones, write_video
 
 from openmarlin.video.audio import RATE, Sound, read_sound
+from openmarlin.video.reader import VideoReader
 
 
 def write_blocks(path: Path, starts_s: list[float], *, rate: int = 48_000) -> Path:
@@ -183,3 +184,76 @@ def test_errors_of_the_container_are_passed_over_but_not_for_ever(
     sound = read(path)
     assert loudness(sound, 0.1, 1.9) > 0.3
     assert (loudness(sound, 2.5, 3.9) > 0.3) == heard
+
+
+def test_a_tone_of_8_khz_keeps_its_time(tmp_path: Path) -> None:
+    """Telephone sound that starts late, to a few samples: lips are 40 ms apart."""
+    sound = read(write_tones(tmp_path / "a.mkv", [(0.52, 1, 300)], rate=8_000, layout="mono"))
+    assert sound.start_s == pytest.approx(0.52, abs=1.1e-3)
+    assert len(sound.samples) == pytest.approx(RATE, abs=16)
+    assert loudness(sound, 0.0, 0.51) == 0
+    assert loudness(sound, 0.53, 1.5) == pytest.approx(0.354, abs=0.01)
+
+
+def test_a_voice_in_the_centre_of_5_1_is_heard(tmp_path: Path) -> None:
+    path, rate = tmp_path / "a.mkv", 48_000
+    channels = np.zeros((6, rate), np.float32)
+    channels[2] = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)  # front centre
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_f32le", rate=rate, layout="5.1")
+        block = np.ascontiguousarray(channels.T.reshape(1, -1))
+        frame = AudioFrame.from_ndarray(block, format="flt", layout="5.1")
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+        container.mux([*stream.encode(frame), *stream.encode()])
+    sound = read(path)
+    assert pitch(sound, 0.1, 0.9) == pytest.approx(440, abs=2)
+    assert loudness(sound, 0.1, 0.9) > 0.05
+
+
+def test_sound_tracks_with_nothing_in_them(tmp_path: Path) -> None:
+    path = write_tones(tmp_path / "a.wav", [(0, 1, 440)], rate=RATE, layout="mono")
+    data = path.read_bytes()
+    (tmp_path / "head.wav").write_bytes(data[: data.index(b"data") + 8])
+    assert read_sound(tmp_path / "head.wav") is None
+    with av.open(str(tmp_path / "b.mkv"), "w") as container:
+        container.add_stream("pcm_s16le", rate=RATE)
+        container.start_encoding()
+    assert read_sound(tmp_path / "b.mkv") is None
+    assert read_sound(path, 5.0, 6.0) is None
+
+
+def test_nothing_but_nan_is_silence(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.wav"), "w") as container:
+        stream = container.add_stream("pcm_f32le", rate=RATE, layout="mono")
+        values = np.full((1, RATE), np.nan, np.float32)
+        frame = AudioFrame.from_ndarray(values, format="flt", layout="mono")
+        frame.sample_rate = RATE
+        container.mux([*stream.encode(frame), *stream.encode()])
+    sound = read(tmp_path / "a.wav")
+    assert len(sound.samples) == RATE
+    assert not sound.samples.any()
+
+
+def test_pictures_and_sound_that_start_apart(tmp_path: Path) -> None:
+    """Pictures from 0.8 s on, sound from 0.3 s: each keeps its own time."""
+    film = write_video(tmp_path / "v.mp4", numbered(20), times=[0.8 + n / 25 for n in range(20)])
+    tone = write_tones(tmp_path / "s.mkv", [(0.3, 1, 440)], rate=RATE, layout="mono")
+    with (
+        av.open(str(film)) as a,
+        av.open(str(tone)) as b,
+        av.open(str(tmp_path / "c.mkv"), "w") as out,
+    ):
+        packets = []
+        for container in (a, b):
+            added = out.add_stream_from_template(container.streams[0])
+            for packet in container.demux(0):
+                if packet.dts is not None:
+                    packet.stream = added
+                    packets.append(packet)
+        for packet in sorted(packets, key=lambda p: float(p.dts * p.time_base)):
+            out.mux(packet)
+    sound = read(tmp_path / "c.mkv")
+    with VideoReader(tmp_path / "c.mkv") as reader:
+        assert next(iter(reader)).time_s == pytest.approx(0.8, abs=1.1e-3)
+    assert sound.start_s == pytest.approx(0.3, abs=1.1e-3)
+    assert loudness(sound, 0.31, 1.29) > 0.3

@@ -52,8 +52,8 @@ LEAST_WINDOWS = 2 * MAX_SHIFT + 15
 SHORT_S = 3.0
 """Shorter tracks are scored, where there are windows enough, and flagged."""
 
-SURE = 0.9
-"""Certainty from which an offset is believed."""
+SURE = 0.95
+"""Certainty from which an offset is believed (docs/lipsync.md says how often that is wrong)."""
 
 _LEAST_SPEECH_S = 1.0
 _SMOOTHED = 9  # ticks of the confidence curve
@@ -100,8 +100,10 @@ class TrackScore:
 
     @property
     def is_sure(self) -> bool:
-        """Whether its offset can be relied on."""
-        return self.certainty >= SURE and not {"no speech", "no sound"} & set(self.flags)
+        """Whether its offset can be relied on; one at the end of the range is no minimum."""
+        if "valid" not in self.scores or {"no speech", "no sound"} & set(self.flags):
+            return False
+        return self.certainty >= SURE and abs(self.scores["valid"].ticks) < MAX_SHIFT
 
 
 def score_video(

@@ -254,7 +254,7 @@ class _Copying:
 
 def _length(packet: Packet) -> int:
     """How long a packet of sound is heard; an mp4 adds the pause behind it to its duration."""
-    codec, duration = packet.stream.codec_context, packet.duration or 0
+    codec, duration = packet.stream.codec_context, int(packet.duration or 0)
     if not (codec.frame_size and codec.sample_rate):
         return duration
-    return min(duration, round(codec.frame_size / (codec.sample_rate * packet.time_base)))
+    return min(duration, round(Fraction(codec.frame_size, codec.sample_rate) / packet.time_base))
