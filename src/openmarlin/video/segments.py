@@ -96,6 +96,8 @@ def join_segments(
     times_s: NDArray[np.float64],
     end_s: float,
     sound: SoundPart | None,
+    *,
+    comment: str = "",
 ) -> None:
     """Put pieces behind each other, with sound; the file appears whole or not at all.
 
@@ -107,6 +109,7 @@ def join_segments(
         times_s: (N,) when the frames of all of them are shown, from 0.
         end_s: when the last one has been shown.
         sound: what is heard, up to `end_s`; None for nothing.
+        comment: that the file carries.
 
     Raises:
         InputError: it cannot be written.
@@ -116,6 +119,8 @@ def join_segments(
         part = stack.enter_context(atomic(target))
         file = stack.enter_context(part.open("wb"))
         container = stack.enter_context(av.open(file, "w", format="mp4"))
+        if comment:
+            container.metadata["comment"] = comment
         with av.open(str(segments[0])) as head:
             stream = container.add_stream_from_template(head.streams.video[0])
         stream.time_base = TICK
