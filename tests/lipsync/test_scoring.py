@@ -12,14 +12,8 @@ from opening import OpeningExpert, landmarker, voice, with_sound
 from openmarlin.data.parts import Record
 from openmarlin.errors import VideoError
 from openmarlin.lipsync.offsets import MAX_SHIFT, Offset
-from openmarlin.lipsync.scoring import (
-    LEAST_WINDOWS,
-    TrackScore,
-    certainty_of,
-    largest,
-    mean_interval,
-    score_video,
-)
+from openmarlin.lipsync.scoring import largest, mean_interval, score_video
+from openmarlin.lipsync.track_score import LEAST_WINDOWS, TrackScore, certainty_of
 from openmarlin.lipsync.words import offset_words, verdict
 from openmarlin.video.audio import RATE, Sound
 

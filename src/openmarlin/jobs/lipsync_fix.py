@@ -14,13 +14,9 @@ from openmarlin.data.manifest import existing
 from openmarlin.errors import InputError, option
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.lipsync.scoring import (
-    TrackScore,
-    open_expert,
-    score_video,
-    steady_landmarker,
-)
+from openmarlin.lipsync.scoring import open_expert, score_video, steady_landmarker
 from openmarlin.lipsync.settings import DEFAULT_EXPERT, FixSettings
+from openmarlin.lipsync.track_score import TrackScore
 from openmarlin.lipsync.words import milliseconds, offset_words, verdict
 from openmarlin.native import claim_process, one_opencv_thread
 from openmarlin.settings import documented, read_settings

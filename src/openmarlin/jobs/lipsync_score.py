@@ -35,8 +35,6 @@ from openmarlin.lipsync.score_parts import (
     write_table,
 )
 from openmarlin.lipsync.scoring import (
-    VARIANTS,
-    TrackScore,
     largest,
     mean_interval,
     open_expert,
@@ -44,6 +42,7 @@ from openmarlin.lipsync.scoring import (
     steady_landmarker,
 )
 from openmarlin.lipsync.settings import DEFAULT_EXPERT, ScoreSettings
+from openmarlin.lipsync.track_score import VARIANTS, TrackScore
 from openmarlin.lipsync.words import verdict
 from openmarlin.native import claim_process, one_opencv_thread, return_large_blocks
 from openmarlin.output import Failures, OutputFolder, atomic

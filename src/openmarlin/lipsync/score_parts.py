@@ -20,7 +20,7 @@ from openmarlin.data.parts import PARTS, Record, VideoParts
 from openmarlin.errors import InputError
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.offsets import Offset
-from openmarlin.lipsync.scoring import VARIANTS, TrackScore
+from openmarlin.lipsync.track_score import VARIANTS, TrackScore
 from openmarlin.lipsync.words import milliseconds
 from openmarlin.output import atomic, write_json
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.lipsync.scoring import LEAST_WINDOWS, TrackScore
+from openmarlin.lipsync.track_score import LEAST_WINDOWS, TrackScore
 
 IN_SYNC = "in sync"
 TOO_SHORT = "too short to say"

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from openmarlin.data.manifest import Row
 from openmarlin.lipsync.offsets import MAX_SHIFT, TICK_RATE, Variant
-from openmarlin.lipsync.scoring import VARIANTS, TrackScore
+from openmarlin.lipsync.track_score import VARIANTS, TrackScore
 from openmarlin.lipsync.words import milliseconds, verdict
 from openmarlin.report import figure, words
 from openmarlin.report.figure import INK, PALETTE, Curve
