@@ -30,9 +30,9 @@ from openmarlin.data.store import Store
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.mesh import fill_gaps
 from openmarlin.lipsync.mel import mel_spectrogram
+from openmarlin.lipsync.mouth_opening import mouth_opening
 from openmarlin.lipsync.offsets import TICK_RATE, measure_offset
 from openmarlin.lipsync.small.model import Heard, SmallDubber
-from openmarlin.lipsync.small.mouth_shape import opening
 from openmarlin.lipsync.small.shape_net import SILENCE
 from openmarlin.lipsync.small.shape_task import correlation
 from openmarlin.lipsync.stored import split_stored, track_sound
@@ -82,7 +82,7 @@ def read_talks(store: Store, numbers: Sequence[int], most: int) -> list[Talk]:
         early = track_sound(store, number)
         sound = Sound(early.between(0.0, n / track.fps), 0.0)
         loud = np.quantile(mel_spectrogram(sound.samples).max(axis=0), 0.9) > SILENCE + 1
-        if points is None or opening(points).std() < 0.01 or not loud:
+        if points is None or mouth_opening(points).std() < 0.01 or not loud:
             continue
         images, _ = store.read(number, range(n))
         taken[track.group] += 1
@@ -108,7 +108,7 @@ class Drawer:
             ]
         )
         points = (talk.points - self.margin) * np.float32(size / self.side)
-        order = np.argsort(opening(points))
+        order = np.argsort(mouth_opening(points))
         references = [(faces[i], points[i]) for i in (order[0], order[-1])]
         drawn = self.dubber.draw(heard, 0, faces, points, references)
         result = talk.images.copy()
@@ -194,7 +194,7 @@ def measure(
         drawn = {name: drawer.draw(talk, what) for name, what in heard.items()}
         pictures_of = {"real": talk.images, **drawn}
         meshes = {n: meshes_of(i, talk.points, landmarker) for n, i in pictures_of.items()}
-        seen = {name: opening(mesh) for name, mesh in meshes.items()}
+        seen = {name: mouth_opening(mesh) for name, mesh in meshes.items()}
         real = seen["real"]
         asked = heard["own"].shapes @ dubber.basis.opening
         apart = np.abs(drawn["own"].astype(int) - drawn["other"]).mean(axis=(0, 3))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.data.store import Store, StoreWriter
-from openmarlin.face.mesh import N_POINTS
+from openmarlin.face.mesh import INNER_LIPS, N_POINTS, OUTER_LIPS
 from openmarlin.face.pose import _BASIS
-from openmarlin.lipsync.small.mouth_shape import CHIN, INNER_LIPS, JAW, OUTER_LIPS
+from openmarlin.lipsync.small.mouth_shape import CHIN, JAW
 from openmarlin.regions import to_cells
 from openmarlin.video.audio import RATE
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from talkers import look_at, solid_face
 
 from openmarlin.face.pose import face_cameras
+from openmarlin.lipsync.mouth_opening import mouth_opening
 from openmarlin.lipsync.small.mouth_shape import (
     MOUTH,
     ShapeBasis,
     fit_basis,
     lips_apart,
-    opening,
 )
 
 OPENINGS = np.array([0, 0.05, 0.1, 0.2, 0.3, 0.12, 0.02, 0.25])
@@ -39,7 +39,7 @@ def basis() -> ShapeBasis:
 
 
 def test_opening_is_in_distances_of_the_eyes() -> None:
-    assert opening(meshes(OPENINGS)) == pytest.approx(OPENINGS, abs=1e-4)
+    assert mouth_opening(meshes(OPENINGS)) == pytest.approx(OPENINGS, abs=1e-4)
 
 
 def test_camera_finds_the_face() -> None:

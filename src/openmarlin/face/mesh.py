@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 N_POINTS = 478
 """Points of a mesh."""
 
+EYE_CORNERS = (33, 263)
+"""The outer corners of the eyes, left and right in the picture."""
+
+UPPER_LIP, LOWER_LIP = 13, 14
+"""The middle of the inner edge of each lip."""
+
 # fmt: off
+OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409,
+              291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415,
+              308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+"""Rings around the mouth, from the left corner in the picture over the upper lip and back."""
+
 FOREHEAD = (10, 54, 67, 68, 69, 103, 104, 108, 109, 151, 284, 297, 298, 299, 332, 333, 337, 338)
 """Points above the brows in a frontal face; those of one side mirror those of the other."""
 # fmt: on

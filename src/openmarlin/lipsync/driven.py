@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter1d
 from openmarlin.data.face_table import POSE, pieces, points_of
 from openmarlin.face.smooth import RADIUS_S
 from openmarlin.face.track import measure, smoothed_square
-from openmarlin.lipsync.mouth_shape import mouth_opening
+from openmarlin.lipsync.mouth_opening import mouth_opening
 from openmarlin.lipsync.schedule import Schedule
 
 Floats = NDArray[np.float64]

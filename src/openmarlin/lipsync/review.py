@@ -18,7 +18,7 @@ from openmarlin.lipsync.driven import DrivenFace
 from openmarlin.lipsync.dub import Dubber, place_of
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.experts.load import load_expert
-from openmarlin.lipsync.mouth_shape import mouth_opening
+from openmarlin.lipsync.mouth_opening import mouth_opening
 from openmarlin.lipsync.offsets import MAX_SHIFT, TICK_RATE, Offset, measure_offset
 from openmarlin.lipsync.talkers import CROP_PX
 from openmarlin.video.audio import Sound

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from openmarlin.face.mesh import LOWER_LIP, UPPER_LIP
 from openmarlin.lipsync.experts.mouth_view import POINTS
 from openmarlin.lipsync.offsets import MAX_SHIFT, TICK_RATE, measure_offset, shift_distances
 
@@ -21,7 +22,7 @@ Floats = NDArray[np.float32]
 _MIN_TICKS = 3 * TICK_RATE
 _MIN_SEEN, _MIN_SOUND, _MIN_MOVEMENT = 0.95, 0.5, 0.01
 _SILENT = -3.0  # mean of a mel column, on its scale of -4 to 4
-_INNER_LIPS = (POINTS.index(13), POINTS.index(14))
+_INNER_LIPS = (POINTS.index(UPPER_LIP), POINTS.index(LOWER_LIP))
 
 _NEAREST_SHIFT = 3
 """Ticks: sound that is shifted by less is neither in its place nor out of it."""

@@ -10,14 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from openmarlin.face.mesh import EYE_CORNERS, INNER_LIPS, OUTER_LIPS
+
 Floats = NDArray[np.float32]
 
-# fmt: off
-_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 _JAW = (150, 149, 176, 148, 152, 377, 400, 378, 379)
-# fmt: on
-POINTS = (*_OUTER, *_INNER, *_JAW)
+POINTS = (*OUTER_LIPS, *INNER_LIPS, *_JAW)
 """Points of the mesh: outer lip, inner lip, jaw."""
 
 # The twin of each on the other side: rings run clockwise from a corner, the jaw from side to side.
@@ -25,7 +23,6 @@ _RING = [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 19, 18, 17, 16, 15, 14, 13, 12, 11]
 TWINS = np.array([*_RING, *(20 + i for i in _RING), *range(48, 39, -1)])
 """Position in `POINTS` of the point that stands there in a mirrored face."""
 
-_EYES = (33, 263)  # their outer corners, left and right in the picture
 HEIGHT_PX, WIDTH_PX = 48, 96
 _CENTRE_Y, _WIDTH = 1.05, 1.3  # of the picture of a mouth, in distances of the eyes
 
@@ -56,7 +53,7 @@ def lip_points(points: Floats) -> Floats:
 
 
 def _frame(points: Floats) -> tuple[Floats, Floats]:
-    left, right = points[_EYES[0], :2], points[_EYES[1], :2]
+    left, right = points[EYE_CORNERS[0], :2], points[EYE_CORNERS[1], :2]
     axis = right - left
     if axis @ axis < 1:  # a face in profile: the eyes hide each other
         axis = np.array([1.0, 0.0], np.float32)

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
 from openmarlin.face.pose import face_cameras
-from openmarlin.lipsync.small.mouth_shape import MOUTH, Floats, ShapeBasis, lips_apart, opening
+from openmarlin.lipsync.mouth_opening import mouth_opening
+from openmarlin.lipsync.small.mouth_shape import MOUTH, Floats, ShapeBasis, lips_apart
 from openmarlin.lipsync.small.renderer import Renderer
 from openmarlin.lipsync.small.shape_net import (
     ShapeNet,
@@ -335,7 +336,7 @@ class SmallDubber:
     def _references(self, references: Sequence[Reference]) -> list[View]:
         """The windows of the most closed and of the most open mouth."""
         meshes = np.stack([mesh for _, mesh in references])
-        order = np.argsort(opening(meshes), kind="stable")
+        order = np.argsort(mouth_opening(meshes), kind="stable")
         cameras, (rows, columns) = self._cameras(meshes), self.framing.place
         mouths = move_points(meshes[:, MOUTH], self._to_window())
         chosen = [int(order[0]), int(order[-1])][:REFERENCES]

@@ -17,15 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from openmarlin.face.mesh import INNER_LIPS, LOWER_LIP, OUTER_LIPS, UPPER_LIP
 from openmarlin.face.pose import face_cameras
 
 Floats = NDArray[np.float32]
 
 # fmt: off
-OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91,
-              146)
-INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88,
-              95)
 JAW = (172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397)
 CHIN = (18, 200, 199, 175)
 # fmt: on
@@ -36,25 +33,9 @@ OUTER, INNER = slice(0, 20), slice(20, 40)
 JAW_LINE = slice(40, 53)
 """Where the rings lie among the M points."""
 
-_UPPER, _LOWER = 13, 14  # middle of the inner lips
-_RIGHT_EYE, _LEFT_EYE = 33, 263  # outer corners
 _EYE_CM = 2 * 4.4459  # apart in the canonical face
 _LIPS_COUNT, _JAW_COUNTS = 1.0, 0.4
 _MOST_FRAMES = 40_000
-
-
-def opening(points: NDArray[np.floating]) -> Floats:
-    """How far the inner lips are apart, in distances of the outer eye corners.
-
-    Args:
-        points: (N, 478, 2) mesh points.
-
-    Returns:
-        (N,), 0 for closed lips.
-    """
-    gap = np.linalg.norm(points[:, _UPPER] - points[:, _LOWER], axis=-1)
-    eyes = np.linalg.norm(points[:, _RIGHT_EYE] - points[:, _LEFT_EYE], axis=-1)
-    return np.asarray(gap / np.maximum(eyes, 1e-6), np.float32)
 
 
 def unproject(points: NDArray[np.floating], cameras: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,7 +46,7 @@ def unproject(points: NDArray[np.floating], cameras: NDArray[np.float64]) -> NDA
 
 def lips_apart(plane: Floats) -> float:
     """The opening of a mouth (M, 2) in the plane of its face, in distances of the eyes."""
-    upper, lower = MOUTH.index(_UPPER), MOUTH.index(_LOWER)
+    upper, lower = MOUTH.index(UPPER_LIP), MOUTH.index(LOWER_LIP)
     return float(plane[lower, 1] - plane[upper, 1]) / _EYE_CM
 
 
@@ -89,7 +70,7 @@ class ShapeBasis:
     @property
     def opening(self) -> Floats:
         """(K,): by how much each number opens the lips, in distances of the eyes."""
-        upper, lower = MOUTH.index(_UPPER), MOUTH.index(_LOWER)
+        upper, lower = MOUTH.index(UPPER_LIP), MOUTH.index(LOWER_LIP)
         apart = self.components[:, lower, 1] - self.components[:, upper, 1]
         return np.asarray(apart / _EYE_CM, np.float32)
 

@@ -13,7 +13,8 @@ from openmarlin.data.store import Store
 from openmarlin.errors import InputError, option
 from openmarlin.face.mesh import fill_gaps
 from openmarlin.face.pose import face_cameras
-from openmarlin.lipsync.small.mouth_shape import MOUTH, Floats, ShapeBasis, opening
+from openmarlin.lipsync.mouth_opening import mouth_opening
+from openmarlin.lipsync.small.mouth_shape import MOUTH, Floats, ShapeBasis
 
 _LEAST_SEEN = 0.8
 
@@ -72,7 +73,7 @@ def read_mouths(store: Store, numbers: Sequence[int]) -> list[MouthTrack]:
                 track.fps,
                 points[:, MOUTH],
                 face_cameras(points),
-                opening(points),
+                mouth_opening(points),
             )
         )
     return tracks

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from openmarlin.face.mesh import OUTER_LIPS
 from openmarlin.lipsync.small.mouth_shape import (
     INNER,
     JAW_LINE,
     OUTER,
-    OUTER_LIPS,
     Floats,
     ShapeBasis,
 )

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_LIPS = (13, 14)  # the inner edges, upper and lower
-_EYES = (33, 263)  # the outer corners
+from openmarlin.face.mesh import EYE_CORNERS, LOWER_LIP, UPPER_LIP
 
 
-def mouth_opening(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def mouth_opening(points: NDArray[np.floating]) -> NDArray[np.float32]:
     """The distance of the lips over that of the outer corners of the eyes.
 
     Both are measured in space, so that a turned head counts as one that is not.
@@ -20,6 +19,7 @@ def mouth_opening(points: NDArray[np.floating]) -> NDArray[np.float64]:
     Returns:
         (N,); 0 where the lips touch.
     """
-    lips = np.linalg.norm(points[:, _LIPS[0]] - points[:, _LIPS[1]], axis=1)
-    eyes = np.linalg.norm(points[:, _EYES[0]] - points[:, _EYES[1]], axis=1)
-    return np.asarray(lips / np.maximum(eyes, 1e-6), np.float64)
+    lips = np.linalg.norm(points[:, UPPER_LIP] - points[:, LOWER_LIP], axis=1)
+    left, right = EYE_CORNERS
+    eyes = np.linalg.norm(points[:, left] - points[:, right], axis=1)
+    return np.asarray(lips / np.maximum(eyes, 1e-6), np.float32)
