@@ -79,7 +79,9 @@ def test_references_come_into_the_pose(
     channels = window_channels(target, target.points, [reference] * 2, neutral, basis)
     assert channels.shape == (SIZE, SIZE, CHANNELS)
     lips, own = channels[..., DRAWING][..., 0] > 127, channels[..., DRAWING][..., 3] > 127
-    assert (lips & own).sum() > 0.85 * (lips | own).sum()
+    # Lips stand out of the plane of the face: the further it is turned, the more they slip.
+    share = 0.92 - 0.006 * abs(yaw - other)
+    assert (lips & own).sum() > share * (lips | own).sum()
     assert channels[..., HOLE].max() == 255
     assert channels[..., REFERENCE].any()
 
