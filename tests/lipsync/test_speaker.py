@@ -29,12 +29,17 @@ FACES = {
 }
 
 
-def choose(speaker: str) -> list[int]:
-    return choose_speakers(FACES, TIMES, speaker, "a.mp4")
+def choose(speaker: str, speaking: int | None = None) -> list[int]:
+    return choose_speakers(FACES, TIMES, speaker, "a.mp4", lambda: speaking)
 
 
 def test_auto_is_the_largest_and_longest() -> None:
     assert choose("auto") == [1]
+
+
+def test_auto_is_who_speaks_where_that_is_known() -> None:
+    assert choose("auto", speaking=0) == [0]
+    assert choose("1", speaking=0) == [1]
 
 
 def test_tracks_and_points() -> None:
@@ -50,7 +55,7 @@ def test_there_is_no_such_face() -> None:
     with pytest.raises(InputError, match="point"):
         choose("150,20")
     with pytest.raises(VideoError, match="no face"):
-        choose_speakers({}, TIMES, "auto", "a.mp4")
+        choose_speakers({}, TIMES, "auto", "a.mp4", lambda: None)
 
 
 @pytest.mark.parametrize("text", ["left", "1-2", "1,2,3", "+1", "-1"])

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from openmarlin.console import console, job_progress
 from openmarlin.data.manifest import Row, existing
 from openmarlin.errors import InputError, VideoError, option
+from openmarlin.lipsync.active_speaker import speaking_track
 from openmarlin.lipsync.driven import DrivenFace, ScannedFace, scan_faces, untouched
 from openmarlin.lipsync.dub import Dubber
 from openmarlin.lipsync.follow import FollowRecord, follow_faces
@@ -35,6 +37,7 @@ from openmarlin.native import claim_process
 from openmarlin.output import OutputFolder, write_json
 from openmarlin.report.lipsync_generate import write_report
 from openmarlin.settings import documented, read_settings
+from openmarlin.video.audio import read_sound
 from openmarlin.video.frame_source import FrameSource
 from openmarlin.video.reader import VideoReader
 from openmarlin.video.segments import SoundPart, count_frames, join_segments, write_segment
@@ -181,7 +184,13 @@ class _Run:
         length = "audio" if len(times_s) == 1 else s.length  # a picture lasts as long as its sound
         schedule = make_schedule(times_s, record.fps, self.track.end_s, length)
         speech = self.track.strength(schedule.times_s, s.silence)
-        chosen = choose_speakers(scanned, times_s, s.speaker, str(self.video))
+        chosen = choose_speakers(
+            scanned,
+            times_s,
+            s.speaker,
+            str(self.video),
+            lambda: self._speaking(table, scanned, times_s),
+        )
         faces = [
             DrivenFace.of(scanned[number], times_s, record.shots, max_yaw=s.max_yaw)
             for number in chosen
@@ -224,6 +233,16 @@ class _Run:
         result = work()
         self.took_s[name] = time.perf_counter() - began
         return result
+
+    def _speaking(
+        self, table: Path, scanned: Mapping[int, ScannedFace], times_s: NDArray[np.float64]
+    ) -> int | None:
+        """The track whose lips fit the video's own sound, where it has one."""
+        sound = read_sound(self.video)
+        if sound is None:
+            return None
+        with Meshes(table) as meshes:
+            return speaking_track(scanned, times_s, meshes, sound)
 
     def _follow(self, cache: Path, expected: int) -> tuple[Path, FollowRecord]:
         task = self.bar.add_task("faces", total=max(1, expected), note="")

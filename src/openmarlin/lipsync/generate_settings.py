@@ -44,8 +44,8 @@ class GenerateSettings(Settings):
     )
     speaker: str = setting(
         "auto",
-        "Whose mouth: auto (the face that is largest and longest in view), the number of a track "
-        "(several as 0+2), or X,Y, a point on the face in pixels.",
+        "Whose mouth: auto (the face that speaks in the video, else the one that is largest and "
+        "longest in view), the number of a track (several as 0+2), or X,Y, a point on the face.",
         group=FACE,
     )
     max_yaw: float = setting(

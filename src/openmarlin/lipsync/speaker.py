@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,22 @@ _TOLD = 8  # tracks in an error
 
 
 def choose_speakers(
-    faces: Mapping[int, ScannedFace], times_s: NDArray[np.float64], speaker: str, video: str
+    faces: Mapping[int, ScannedFace],
+    times_s: NDArray[np.float64],
+    speaker: str,
+    video: str,
+    speaking: Callable[[], int | None],
 ) -> list[int]:
     """The tracks that are driven.
 
     Args:
         faces: all tracks.
         times_s: (N,) of all frames.
-        speaker: auto: the track with the largest sum of sides over its frames; "0", "0+2": these;
-            "640,200": the face over this point (source pixels) in the first frame that has one
-            there.
+        speaker: auto: of several tracks the one that speaks, where that is known, else the one with
+            the largest sum of sides over its frames; "0", "0+2": these; "640,200": the face over
+            this point (source pixels) in the first frame that has one there.
         video: as errors name it.
+        speaking: finds the track whose lips fit the video's own sound; None where none does.
 
     Raises:
         VideoError: the video shows no face, or none that is large enough.
@@ -34,7 +39,9 @@ def choose_speakers(
     if not faces:
         raise VideoError(f"{video}: no face is seen in it; nothing can be driven")
     if speaker == "auto":
-        return [max(faces, key=lambda track: _presence(faces[track]))]
+        known = speaking() if len(faces) > 1 else None
+        largest = max(faces, key=lambda track: _presence(faces[track]))
+        return [largest if known is None else known]
     if "," in speaker:
         x, y = map(float, speaker.split(","))
         return [_at_point(faces, x, y, speaker, video)]
