@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.data.store import Store, StoreWriter
+from openmarlin.data.store.writer import key_of
 from openmarlin.face.mesh import INNER_LIPS, N_POINTS, OUTER_LIPS
 from openmarlin.face.pose import _BASIS
 from openmarlin.lipsync.small.mouth_shape import CHIN, JAW
@@ -48,12 +49,16 @@ def look_at(
     return np.asarray(solid @ turn.T * side / 18 + (middle, middle), np.float32)
 
 
-def talk(seconds: float, rng: np.random.Generator) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """Noise that swells and falls, and how far the lips are open at 25 frames a second."""
+def talk(
+    seconds: float, rng: np.random.Generator, fps: float = 25.0
+) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
+    """Noise that swells and falls, and how far the lips are open in every frame."""
     n = round(seconds * 25)
     swell = np.clip(np.convolve(rng.normal(size=n + 8), np.ones(9) / 3, "valid"), 0, 1.5) / 1.5
     loud = np.interp(np.arange(round(seconds * RATE)) / RATE, np.arange(n) / 25, swell)
-    return np.asarray(6000 * (0.02 + loud) * rng.normal(size=len(loud)), np.int16), 0.25 * swell
+    samples = np.asarray(6000 * (0.02 + loud) * rng.normal(size=len(loud)), np.int16)
+    frames_s = np.arange(round(seconds * fps)) / fps
+    return samples, 0.25 * np.interp(frames_s, np.arange(n) / 25, swell)
 
 
 def draw_face(points: NDArray[np.float32], size: int, colour: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -69,17 +74,21 @@ def talking_store(
     path: Path,
     *,
     people: int = 6,
+    talks: int = 1,
     seconds: float = 2.0,
+    fps: float = 25.0,
     size: int = 96,
     sound: bool = True,
     points: bool = True,
+    splits: bool = False,
 ) -> Store:
-    """A store of people who talk, a track of each."""
+    """A store of people who talk, `talks` tracks of each; with splits by turns of people."""
     rng = np.random.default_rng(0)
     margin, side = 8, size + 16
+    names = [f"talker-{i}-{k}" for i in range(people) for k in range(talks)]
     with StoreWriter(path, size=side, settings={"size": size, "margin": margin}) as writer:
-        for number in range(people):
-            samples, openings = talk(seconds, rng)
+        for number, name in enumerate(names):
+            samples, openings = talk(seconds, rng, fps)
             colour = tuple(rng.integers(120, 230, 3).tolist())
             meshes = np.stack(
                 [
@@ -89,11 +98,15 @@ def talking_store(
             )
             images = np.stack([draw_face(mesh, side, colour) for mesh in meshes])
             writer.add(
-                f"talker-{number}",
+                name,
                 images,
                 to_cells(np.zeros(images.shape[:3], np.uint8)),
-                group=f"person-{number}",
+                fps=fps,
+                group=f"person-{number // talks}",
                 points=meshes if points else None,
                 sound=samples if sound else None,
             )
+        turns = ("train", "train", "val", "test")
+        column = {key_of(n): turns[i // talks % 4] for i, n in enumerate(names)}
+        writer.close(columns={"split": column} if splits else None)
     return Store(path)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from talking import mesh, talking_store
+from talkers import look_at, solid_face, talking_store
 from toys import toy_store
 
 from openmarlin.data.store import Store
@@ -45,12 +45,12 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return talking_store(tmp_path_factory.mktemp("talking") / "store", n_frames=40)
+    return talking_store(tmp_path_factory.mktemp("talking") / "store", people=4, talks=2)
 
 
 @pytest.fixture(scope="module")
 def expert(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    long = talking_store(tmp_path_factory.mktemp("long") / "store", talks=4)
+    long = talking_store(tmp_path_factory.mktemp("long") / "store", people=2, seconds=4)
     run = tmp_path_factory.mktemp("expert") / "run"
     settings = {**SMALL, "kind": "pixels", "width": 16, "steps": 2}
     for name in ("size", "val_clips"):
@@ -122,7 +122,7 @@ def test_clips_and_their_references(store: Store) -> None:
     assert torch.equal(sample["sound"], clips[3, 1]["sound"])
     assert not torch.equal(sample["faces"], sample["reference"])
     track = store.tracks[0]
-    assert count_ticks(track._replace(fps=50.0)) == 20
+    assert count_ticks(track._replace(fps=50.0)) == 25
 
 
 def test_other_sound_changes_what_is_heard_alone(store: Store) -> None:
@@ -146,7 +146,7 @@ def test_the_lower_half_is_hidden_and_the_reference_is_not() -> None:
 def test_mouths_are_cut_as_experts_see_them() -> None:
     rng = np.random.default_rng(0)
     image = np.kron(rng.integers(0, 256, (16, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    points = mesh(0.5, 128)
+    points = look_at(solid_face(0.2), side=128, margin=0)
     seen = mouth_view(image, points)["mouth"]
     faces = torch.from_numpy(image / 255.0).float().permute(2, 0, 1)[None, :, None]
     matrix = torch.from_numpy(mouth_matrix(points))[None, None]
@@ -203,7 +203,7 @@ def test_requests_that_cannot_be_met(
 
 
 def test_experts_that_need_the_mesh_do_not_train_generators(store: Store, tmp_path: Path) -> None:
-    long = talking_store(tmp_path / "long", talks=4)
+    long = talking_store(tmp_path / "long", people=2, seconds=4)
     settings = {**SMALL, "width": 16, "steps": 1}
     for name in ("size", "val_clips"):
         settings.pop(name)

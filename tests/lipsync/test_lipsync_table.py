@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from talking import talking_store
+from talkers import talking_store
 
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError
@@ -40,7 +40,9 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return talking_store(tmp_path_factory.mktemp("talking") / "store", splits=True, talks=16)
+    return talking_store(
+        tmp_path_factory.mktemp("talking") / "store", people=8, talks=2, seconds=4, splits=True
+    )
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from talking import talking_store
+from talkers import talking_store
 from toys import toy_store
 
 from openmarlin.data.store import Store
@@ -41,7 +41,7 @@ def _one_thread() -> object:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return talking_store(tmp_path_factory.mktemp("talking") / "store")
+    return talking_store(tmp_path_factory.mktemp("talking") / "store", people=4, talks=2, seconds=4)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_the_store_needs_sound_and_points(tmp_path: Path) -> None:
 
 
 def test_splits_of_the_store_count(tmp_path: Path) -> None:
-    talks = Talks(talking_store(tmp_path / "store", n_frames=30, splits=True), tmp_path)
+    talks = Talks(talking_store(tmp_path / "store", people=4, talks=2, splits=True), tmp_path)
     train, val = split_talks(talks, 0.5)
     assert [talks.track(i).group for i in val] == ["person-2", "person-2"]
     assert {talks.track(i).group for i in train} == {"person-0", "person-1"}
@@ -116,8 +116,8 @@ def test_splits_of_the_store_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fps", [25.0, 29.97, 12.5])
 def test_talks_have_25_ticks_a_second_whatever_the_video_has(tmp_path: Path, fps: float) -> None:
-    talks = Talks(talking_store(tmp_path / "store", talks=2, n_frames=60, fps=fps), tmp_path)
-    assert talks.n_ticks[0] == int(60 / fps * 25)
+    talks = Talks(talking_store(tmp_path / "store", people=2, seconds=2.4, fps=fps), tmp_path)
+    assert talks.n_ticks[0] == int(round(2.4 * fps) / fps * 25 + 1e-6)
     assert talks.mel(0).shape == (80, 4 * talks.n_ticks[0] + 1)
     assert talks.views(0).shape == (talks.n_ticks[0],)
 
