@@ -36,6 +36,7 @@ from openmarlin.settings import documented
 from openmarlin.training.settings import read_run_settings
 
 TABLE_JSON = "table.json"
+_LEAST_TICKS = 3 * TICK_RATE  # of a test clip: scores of shorter ones say little
 _FILES = (RUNS, SCORES, PICTURES, TABLE_FILE, TABLE_JSON, REPORT_FILE)
 
 
@@ -118,10 +119,10 @@ def announce(result: Table) -> None:
 
 
 def _pairs(request: TableSettings, store: Store) -> tuple[list[Pair], int]:
-    ticks = max(request.ticks, TICK_RATE)
-    tracks = test_tracks(store, ticks, request.val_share)
     if request.pairs is None:
-        return make_pairs(store, tracks, request.clips), 0
+        long = test_tracks(store, _LEAST_TICKS, request.val_share)
+        return make_pairs(store, long, request.clips), 0
+    tracks = test_tracks(store, request.ticks, request.val_share)
     pairs, absent = read_pairs(request.pairs, store, tracks)
     return pairs[: request.clips], absent
 

@@ -67,8 +67,9 @@ def draw_pair(generator: Generator, store: Store, pair: Pair, ticks: int) -> Dra
     """
     config = generator.config
     real = real_faces(store, pair, config.size, ticks)
-    length = config.frames if config.frames > 1 else min(_AT_ONCE, len(real))
-    count = len(real) - len(real) % length
+    length = config.frames if config.frames > 1 else _AT_ONCE
+    # Frames that are drawn together come in whole clips only.
+    count = len(real) - (len(real) % length if config.frames > 1 else 0)
     real = real[:count]
     reference = np.roll(real, count // 2, axis=0)
     sound = track_sound(store, pair.sound)
