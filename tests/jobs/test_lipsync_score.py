@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pages
@@ -18,6 +17,7 @@ import openmarlin.lipsync
 from openmarlin.errors import InputError, ModelError
 from openmarlin.jobs import lipsync_score
 from openmarlin.jobs.lipsync_score import Scores, announce, score
+from openmarlin.lipsync import scoring
 from openmarlin.output import file_sha256
 
 HEAD = [
@@ -168,8 +168,7 @@ def test_an_expert_by_name(videos: Path, tmp_path: Path, monkeypatch: pytest.Mon
         asked.append(name)
         return OpeningExpert()
 
-    loader = SimpleNamespace(load_expert=load_expert)
-    monkeypatch.setitem(sys.modules, "openmarlin.lipsync.experts.load", loader)
+    monkeypatch.setattr(scoring, "load_expert", load_expert)
     lipsync_score._expert.cache_clear()
     one = videos.parent / "sync.mkv"
     score(one, out=tmp_path / "a.csv", limit_seconds=0.5, workers=1)
