@@ -16,6 +16,7 @@ from openmarlin.lipsync.generation.systems import ROWS
 from openmarlin.lipsync.generation.table import OTHER, PICTURES, REAL, Interval, Measured
 from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.output import atomic
+from openmarlin.report import words
 from openmarlin.report.page import data_address, jpeg, write_page
 from openmarlin.report.probe import table
 from openmarlin.report.reconstruct import strip
@@ -94,7 +95,7 @@ def _facts(about: TableAbout) -> list[tuple[str, str, str]]:
         ("Training", f"{settings.steps:,} steps", f"of {settings.batch} clips, each system alike"),
         ("Training video", f"{about.minutes:.0f} minutes", settings.data.name),
         ("Size", f"width {settings.width:g}, {settings.size} px", "published: width 1, 96 px"),
-        ("Test", f"{about.pairs} pairs", f"{settings.seeds} seeds"),
+        ("Test", f"{about.pairs} pairs", words.count(settings.seeds, "seed")),
         ("Scored by", about.scorer.partition(" (")[0], about.scorer.partition(" (")[2].rstrip(")")),
         ("FID", about.net, "between drawn faces and the real ones of the pairs"),
     ]
