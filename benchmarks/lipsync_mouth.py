@@ -17,7 +17,6 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from benchmarks.common import console, save
 from openmarlin.data.store import Store
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.mesh import fill_gaps
+from openmarlin.lipsync.experts.load import load_expert
 from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.mouth_opening import mouth_opening
 from openmarlin.lipsync.offsets import TICK_RATE, measure_offset
@@ -241,7 +241,7 @@ def main() -> None:
     talks = read_talks(store, numbers, args.clips)
     expert = None
     if args.expert:
-        expert = import_module("openmarlin.lipsync.experts.load").load_expert(args.expert)
+        expert = load_expert(args.expert)
     rows = list(measure(talks, Drawer(dubber, store), expert, args.pictures))
     summary = {name: by_group(talks, [row[name] for row in rows]) for name in rows[0]}
     for name, value in summary.items():

@@ -24,7 +24,7 @@ from benchmarks.common import console, save
 from benchmarks.videos import face_video
 from openmarlin.jobs.lipsync_score import score
 from openmarlin.lipsync.scoring import open_expert, score_video, steady_landmarker
-from openmarlin.lipsync.settings import DEFAULT_EXPERT
+from openmarlin.lipsync.shipped import DEFAULT_EXPERT
 from openmarlin.lipsync.talkers import read_talkers
 from openmarlin.native import one_opencv_thread
 from openmarlin.video.audio import RATE

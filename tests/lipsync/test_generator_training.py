@@ -22,8 +22,9 @@ from openmarlin.lipsync.experts.mouth_view import mouth_matrix, mouth_view
 from openmarlin.lipsync.generation.data import FaceClips, count_ticks
 from openmarlin.lipsync.generation.losses import cut_mouths, joint_loss, pixel_loss
 from openmarlin.lipsync.generation.settings import GeneratorSettings
-from openmarlin.lipsync.generation.task import GeneratorTraining, network_inputs
+from openmarlin.lipsync.generation.task import GeneratorTraining
 from openmarlin.lipsync.generators.config import GeneratorConfig
+from openmarlin.lipsync.generators.generator import network_inputs
 from openmarlin.lipsync.generators.make import load_generator
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.result import TrainingResult

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -17,9 +17,9 @@ from openmarlin.errors import InputError
 from openmarlin.jobs.lipsync_table import table
 from openmarlin.jobs.lipsync_train_expert import train_expert
 from openmarlin.lipsync.generation.pairs import Pair, make_pairs, read_pairs, test_tracks
-from openmarlin.lipsync.generation.systems import NAMES, ROWS
+from openmarlin.lipsync.generation.systems import ROWS
 from openmarlin.lipsync.generation.table import REAL, measured, request_of
-from openmarlin.lipsync.generation.table_settings import TableSettings
+from openmarlin.lipsync.generation.table_settings import Name, TableSettings
 from openmarlin.output import write_json
 
 test_tracks.__test__ = False  # type: ignore[attr-defined]
@@ -112,9 +112,10 @@ def test_rows_that_lack_something_say_what(store: Store, scorer: str, tmp_path: 
 
 
 def test_every_row_is_a_valid_training(tmp_path: Path) -> None:
-    settings = TableSettings(
-        out=tmp_path, data=tmp_path, steps=10, systems=NAMES, videomae="v", expert="e"
-    )
+    names = tuple(row.name for row in ROWS)
+    fields = {"out": tmp_path, "data": tmp_path, "videomae": "v", "expert": "e"}
+    settings = TableSettings(steps=10, systems=names, **fields)
+    assert set(names) == set(get_args(Name))
     for row in ROWS:
         request = request_of(row, 1, settings)
         assert (request.steps, request.seed, request.width) == (10, 1, 1.0)

@@ -65,10 +65,8 @@ def test_a_mouth_is_redrawn_in_any_pose(basis: ShapeBasis, yaw: float, new: floa
     plane = basis.plane(front[:, MOUTH], face_cameras(front))
     shape = basis.encode((plane[1] - plane[0])[None])
     turned = meshes(np.array([0.1]), yaw)
-    redrawn = basis.redraw(turned, shape, plane[0])
-    assert redrawn[0] == pytest.approx(meshes(np.array([new]), yaw)[0], abs=1.5)
-    still = np.setdiff1d(np.arange(478), MOUTH)
-    assert np.array_equal(redrawn[:, still], turned[:, still])
+    drawn = basis.picture(plane[0] + basis.decode(shape), face_cameras(turned))
+    assert drawn[0] == pytest.approx(meshes(np.array([new]), yaw)[0, MOUTH], abs=1.5)
 
 
 def test_closed_mouths_are_closed(basis: ShapeBasis) -> None:

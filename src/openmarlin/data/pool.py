@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
-from openmarlin.errors import InputError, option
+from openmarlin.errors import InputError, OpenMarlinError, option
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,6 +23,15 @@ Result = TypeVar("Result")
 
 class WorkerDiedError(Exception):
     """The process that worked on an item died: out of memory, or a fault in native code."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Why an item came to nothing, in the one line that users get."""
+    if isinstance(error, OpenMarlinError):
+        return str(error)
+    if isinstance(error, WorkerDiedError):
+        return "the process that read it died: out of memory, or a fault in a codec"
+    return f"internal error, please report it: {error!r}"
 
 
 def run_each(

@@ -17,10 +17,10 @@ from typing import Any
 from openmarlin.console import job_progress
 from openmarlin.data.layouts.source import Source
 from openmarlin.data.manifest import Manifest
-from openmarlin.data.pool import WorkerDiedError, run_each
+from openmarlin.data.pool import reason_of, run_each
 from openmarlin.data.store import INDEX_FILE, Store, StoreWriter
 from openmarlin.data.tracks import TrackRules, VideoTracks, make_tracks
-from openmarlin.errors import InputError, OpenMarlinError
+from openmarlin.errors import InputError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.parser import MeshParser
 from openmarlin.output import Failures, OutputFolder
@@ -151,12 +151,8 @@ def _take(
         reason = _reason(outcome)
         note = {"reason": reason, "stamp": job.stamp, "whole": not outcome.problems}
         writer.commit(job.source.row.key, outcome.tracks, note)
-    elif isinstance(outcome, OpenMarlinError):
-        reason = str(outcome)
-    elif isinstance(outcome, WorkerDiedError):
-        reason = "the process that read it died: out of memory, or a fault in a codec"
     else:
-        reason = f"internal error, please report it: {outcome!r}"
+        reason = reason_of(outcome)
     key, failed = job.source.row.key, not isinstance(outcome, VideoTracks)
     if failed and key in writer and writer.note(key)["stamp"] != job.stamp:
         writer.forget(key)  # its tracks are of another file

@@ -34,9 +34,9 @@ from openmarlin.data.face_table import (
 from openmarlin.data.formats import to_json
 from openmarlin.data.manifest import Manifest, Row, read_manifest
 from openmarlin.data.parts import PARTS
-from openmarlin.data.pool import WorkerDiedError, check_main_guard, run_each
+from openmarlin.data.pool import check_main_guard, reason_of, run_each
 from openmarlin.data.thumbs import save_thumbs
-from openmarlin.errors import InputError, OpenMarlinError, option
+from openmarlin.errors import InputError, option
 from openmarlin.face.landmarker import DETECT_EVERY, Landmarker
 from openmarlin.jobs.settings import FacesSettings
 from openmarlin.native import claim_process, one_opencv_thread, return_large_blocks
@@ -199,7 +199,7 @@ def _measure_all(
                 video_s, frames = video_s + outcome.seconds, frames + outcome.frames
             else:
                 parts.discard(row)
-                failures.add(row.video, _reason(outcome), row.part)
+                failures.add(row.video, reason_of(outcome), row.part)
             rate = frames / (time.perf_counter() - began)
             bar.update(task, advance=1, note=f"{frames:,} frames, {rate:.0f} a second")
     wall_s = time.perf_counter() - began
@@ -228,14 +228,6 @@ def _measure(row: Row, sampling: FaceSampling, parts: FaceParts) -> FaceRecord:
             draw_overlay(row, parts.part(row), parts.overlay(row), sampling.limit_s)
     parts.commit(row, record)
     return record
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OpenMarlinError):
-        return str(error)
-    if isinstance(error, WorkerDiedError):
-        return "the process that read it died: out of memory, or a fault in a codec"
-    return f"internal error, please report it: {error!r}"
 
 
 def _list_problems(

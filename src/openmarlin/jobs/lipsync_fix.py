@@ -15,7 +15,8 @@ from openmarlin.errors import InputError, option
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.scoring import open_expert, score_video, steady_landmarker
-from openmarlin.lipsync.settings import DEFAULT_EXPERT, FixSettings
+from openmarlin.lipsync.settings import FixSettings
+from openmarlin.lipsync.shipped import DEFAULT_EXPERT
 from openmarlin.lipsync.track_score import TrackScore
 from openmarlin.lipsync.words import milliseconds, offset_words, verdict
 from openmarlin.native import claim_process, one_opencv_thread

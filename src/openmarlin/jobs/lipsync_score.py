@@ -22,8 +22,8 @@ from openmarlin.console import console, job_progress
 from openmarlin.data.formats import to_json
 from openmarlin.data.manifest import Manifest, Row, read_manifest
 from openmarlin.data.parts import PARTS, Record
-from openmarlin.data.pool import WorkerDiedError, check_main_guard, run_each
-from openmarlin.errors import InputError, OpenMarlinError, option
+from openmarlin.data.pool import check_main_guard, reason_of, run_each
+from openmarlin.errors import InputError, option
 from openmarlin.lipsync.distance import FaceDistance, measure_distance, open_net
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.score_parts import (
@@ -41,7 +41,8 @@ from openmarlin.lipsync.scoring import (
     score_video,
     steady_landmarker,
 )
-from openmarlin.lipsync.settings import DEFAULT_EXPERT, ScoreSettings
+from openmarlin.lipsync.settings import ScoreSettings
+from openmarlin.lipsync.shipped import DEFAULT_EXPERT
 from openmarlin.lipsync.track_score import VARIANTS, TrackScore
 from openmarlin.lipsync.words import verdict
 from openmarlin.native import claim_process, one_opencv_thread, return_large_blocks
@@ -188,7 +189,7 @@ def _score_all(
                 video_s += outcome.seconds
             else:
                 parts.discard(row)
-                failures.add(row.video, _reason(outcome), row.part)
+                failures.add(row.video, reason_of(outcome), row.part)
             rate = video_s / (time.perf_counter() - began)
             bar.update(task, advance=1, note=f"{rate:.1f} times real time")
     wall_s = time.perf_counter() - began
@@ -213,14 +214,6 @@ def _measure(row: Row, expert: str | Expert, limit_s: float | None, parts: Score
         )
     parts.commit(row, scores, record)
     return record
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OpenMarlinError):
-        return str(error)
-    if isinstance(error, WorkerDiedError):
-        return "the process that read it died: out of memory, or a fault in a codec"
-    return f"internal error, please report it: {error!r}"
 
 
 def _collect(

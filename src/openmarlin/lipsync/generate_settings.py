@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from openmarlin.lipsync.shipped import DEFAULT_MOUTH_MODEL
 from openmarlin.settings import Settings, UserPath, setting
 
 MODEL, FACE, OUTPUT = "Model", "Face", "Output"
@@ -27,7 +28,9 @@ class GenerateSettings(Settings):
         saved=False,
     )
     model: str = setting(
-        "openmarlin_dub", "What draws the mouth: a name, a folder, or a Wav2Lip file.", group=MODEL
+        DEFAULT_MOUTH_MODEL,
+        "What draws the mouth: a name, a folder, or a Wav2Lip file.",
+        group=MODEL,
     )
     quick: UserPath | None = setting(
         None,

@@ -7,30 +7,23 @@ model.draw(heard, 0, faces, points, references)
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.errors import ModelError
+from openmarlin.lipsync.shipped import DEFAULT_MOUTH_MODEL, find_model
 from openmarlin.lipsync.sound_windows import sound_windows
 from openmarlin.video.audio import Sound
 from openmarlin.video.picture import Image
-
-if TYPE_CHECKING:
-    import torch
 
 Floats = NDArray[np.float32]
 
 Reference = tuple[Image, Floats]
 """A face of the same person, uint8 RGB (size, size, 3), and its mesh points (478, 2) in pixels."""
-
-DEFAULT_MODEL = "openmarlin_dub"
-"""The model that ships with the package."""
 
 _CONFIG, _SMALL_DUBBER = "config.json", "small_dubber"
 
@@ -90,17 +83,16 @@ class GeneratorMouth:
     moved back to be full, and where there are too few frames at all the last is repeated.
 
     Args:
-        generator: an `nn.Module` with `config` (`size`, `frames`; see `lipsync.generators`), which
-            takes sound (B, F, 1, R, C) and faces (B, 6, F, S, S) and gives (B, 3, F, S, S).
-        name: of the model; that of its system without.
+        run: a `Generator` or a `GeneratorRunner`: sound (B, F, 1, R, C) and faces (B, 6, F, S, S)
+            to faces (B, 3, F, S, S), and `config`.
+        name: of the model.
+        digest: the first 12 hex digits of the sha256 of its weights.
         batch: frames that go through the network at a time.
     """
 
-    def __init__(self, generator: Any, name: str = "", *, batch: int = 16) -> None:
-        self._generator = generator.eval()
-        self._config = generator.config
-        self.name = name or str(self._config.system)
-        self.digest = _digest(generator)
+    def __init__(self, run: Any, name: str, digest: str, *, batch: int = 16) -> None:
+        self._run, self._config = run, run.config
+        self.name, self.digest = name, digest
         self.size = int(self._config.size)
         self._batch = batch
 
@@ -119,6 +111,8 @@ class GeneratorMouth:
         """See `MouthModel.draw`; the first reference is what the networks are shown."""
         import torch
 
+        from openmarlin.lipsync.generators.generator import network_inputs
+
         assert isinstance(heard, np.ndarray)
         spans = windows_of(len(faces), int(self._config.frames))
         drawn = np.empty_like(faces)
@@ -126,23 +120,13 @@ class GeneratorMouth:
         for first in range(0, len(spans), together):
             part = spans[first : first + together]
             sound = torch.from_numpy(np.ascontiguousarray(heard[start + part]))
+            shown = torch.from_numpy(faces[part])
+            reference = torch.from_numpy(references[0][0]).expand_as(shown)
             with torch.inference_mode():
-                given = self._generator(sound, torch.from_numpy(_stacked(faces[part], references)))
+                given = self._run(sound, network_inputs(shown, reference)[1])
             pictures = (given.clamp(0, 1) * 255).round().to(torch.uint8)
             drawn[part.ravel()] = pictures.permute(0, 2, 3, 4, 1).flatten(0, 1).numpy()
         return drawn
-
-
-def _digest(network: torch.nn.Module) -> str:
-    """The first 12 hex digits of a sha256 over names, shapes and values of the weights."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        values = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(values.view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:12]
 
 
 def windows_of(n_frames: int, length: int) -> NDArray[np.intp]:
@@ -154,38 +138,30 @@ def windows_of(n_frames: int, length: int) -> NDArray[np.intp]:
     return np.asarray(np.minimum(starts[:, None] + np.arange(length), n_frames - 1), np.intp)
 
 
-def _stacked(faces: NDArray[np.uint8], references: Sequence[Reference]) -> Floats:
-    """Faces (B, F, S, S, 3) with the lower half zeroed, and the reference: (B, 6, F, S, S)."""
-    pairs = np.empty((*faces.shape[:-1], 6), np.float32)
-    pairs[..., :3] = faces / np.float32(255)
-    pairs[:, :, faces.shape[2] // 2 :, :, :3] = 0
-    pairs[..., 3:] = references[0][0] / np.float32(255)
-    return np.ascontiguousarray(pairs.transpose(0, 4, 1, 2, 3))
-
-
-def load_mouth_model(name_or_path: str | Path = DEFAULT_MODEL) -> MouthModel:
+def load_mouth_model(name_or_path: str | Path = DEFAULT_MOUTH_MODEL) -> MouthModel:
     """A model by its name, the folder of a small dubber or generator, or a published Wav2Lip file.
 
     Raises:
         ModelError: there is no such model, or it cannot be loaded.
     """
     from openmarlin.lipsync.generators.make import load_generator
+    from openmarlin.lipsync.generators.runner import GeneratorRunner
     from openmarlin.lipsync.small.model import SmallDubber
+    from openmarlin.model.tensor_files import tensors_sha256
 
-    path = Path(name_or_path).expanduser()
+    path = find_model(name_or_path)
     if not path.exists():
-        shipped = Path(__file__).parents[1] / "weights" / str(name_or_path)
-        if not shipped.is_dir():
-            raise ModelError(
-                f"{name_or_path}: there is no such model; name a folder, a file with weights, or "
-                f"'{DEFAULT_MODEL}'"
-            )
-        path = shipped
+        raise ModelError(
+            f"{name_or_path}: there is no such model; name a folder, a file with weights, or "
+            f"'{DEFAULT_MOUTH_MODEL}'"
+        )
     if (path / "model" / _CONFIG).is_file() and not (path / _CONFIG).is_file():
         path = path / "model"  # a run was named
     if path.is_dir() and _kind(path) == _SMALL_DUBBER:
         return SmallDubber.load(path)
-    return GeneratorMouth(load_generator(path), path.stem)
+    generator = load_generator(path)
+    digest = tensors_sha256(generator.state_dict())[:12]
+    return GeneratorMouth(GeneratorRunner(generator), path.stem, digest)
 
 
 def _kind(folder: Path) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.errors import ModelError
 from openmarlin.face.crop import crop, to_crop
 from openmarlin.face.landmarker import shared_landmarker
 from openmarlin.lipsync.compose import Placement
@@ -55,7 +54,7 @@ class Review:
         before, after: (K,) opening of the mouth in source and result, see `mouth_opening`; NaN
             where the face was not seen.
         level_db: (K,) of the sound around each frame, dB of full scale.
-        score: None where there is no expert, or too little to judge by.
+        score: None where there is too little to judge by.
     """
 
     times_s: Floats
@@ -96,11 +95,11 @@ def review(dubber: Dubber, result: Path, sound: Sound, fps: float) -> Review | N
     numbers = _stretch(dubber, face)
     if len(numbers) < _MIN_FRAMES:
         return None
-    expert = _expert()
+    expert = load_expert()
     measured = _measure(dubber, face, numbers, result, expert, fps)
     times_s = np.array(measured.times_s)
     level = np.array([_level_db(sound, time_s + 0.5 / fps) for time_s in times_s])
-    score = _score(expert, measured, sound) if expert is not None else None
+    score = _score(expert, measured, sound)
     return Review(times_s, np.array(measured.before), np.array(measured.after), level, score)
 
 
@@ -122,7 +121,7 @@ def _measure(
     face: DrivenFace,
     numbers: Sequence[int],
     result: Path,
-    expert: Expert | None,
+    expert: Expert,
     fps: float,
 ) -> _Measured:
     measured = _Measured([], [], [], ([], []))
@@ -143,8 +142,6 @@ def _measure(
             measured.times_s.append(time_s)
             measured.before.append(float(mouth_opening(mesh[None])[0]))
             measured.after.append(float(mouth_opening(new[None])[0]))
-            if expert is None:
-                continue
             # The clock of experts: a tick shows the latest frame that has begun, or is about to.
             due = int(np.ceil((time_s + 0.5 / fps - start_s) * TICK_RATE)) - ticks
             if due > 0:
@@ -180,14 +177,6 @@ def _pictures(result: Path, numbers: Sequence[int]) -> Iterator[Image]:
 def _level_db(sound: Sound, middle_s: float) -> float:
     samples = sound.between(middle_s - _LOUDNESS_S / 2, middle_s + _LOUDNESS_S / 2) / 32768
     return float(20 * np.log10(max(float(np.sqrt(np.mean(samples**2))), _QUIETEST)))
-
-
-def _expert() -> Expert | None:
-    """The default expert; None where it is not there."""
-    try:
-        return load_expert()
-    except ModelError:
-        return None
 
 
 def _score(expert: Expert, measured: _Measured, sound: Sound) -> Score | None:

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from openmarlin.lipsync.shipped import DEFAULT_EXPERT
 from openmarlin.settings import Settings, UserPath, setting
-
-DEFAULT_EXPERT = "openmarlin_sync"
 
 _EXPERT = "Name, folder or published file of the network that compares lips and sound."
 

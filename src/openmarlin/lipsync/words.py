@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.lipsync.track_score import LEAST_WINDOWS, TrackScore
+from openmarlin.lipsync.track_score import TrackScore
 
 IN_SYNC = "in sync"
 TOO_SHORT = "too short to say"
@@ -32,10 +32,3 @@ def verdict(score: TrackScore) -> str:
         return TOO_SHORT
     words = offset_words(milliseconds(score.scores["valid"].ticks))
     return words if score.is_sure else f"not sure: perhaps {words}"
-
-
-def why_short(score: TrackScore) -> str:
-    """How long a track is that is too short, and what it would take."""
-    return (
-        f"{score.n_frames} frames of 1/25 s; shifts need at least {LEAST_WINDOWS} windows of a face"
-    )

@@ -115,10 +115,12 @@ class ModelConfig(BaseModel):
         try:
             return cls.model_validate(dict(fields))
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()
-            )
-            raise ModelError(f"{where} cannot be built: {faults}") from None
+            raise ModelError(f"{where} cannot be built: {faults_of(error)}") from None
+
+
+def faults_of(error: ValidationError) -> str:
+    """Pydantic's report in one line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
 
 
 def _preset(name: str, encoder: tuple[int, int, int], decoder: tuple[int, int, int]) -> ModelConfig:

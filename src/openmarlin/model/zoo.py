@@ -63,6 +63,10 @@ RELEASED: dict[str, Released] = {
 }
 
 
+WEIGHTS = Path(__file__).parents[1] / "weights"
+"""The folder of what ships, a model a folder."""
+
+
 @dataclass(frozen=True)
 class Shipped:
     """Weights inside this package: the encoder, and beside it the rest of the autoencoder.
@@ -80,7 +84,7 @@ class Shipped:
     @property
     def folder(self) -> Path:
         """The model folder inside the package."""
-        return Path(__file__).parents[1] / "weights" / self.name
+        return WEIGHTS / self.name
 
 
 DEFAULT_MODEL = "openmarlin_vit_tiny"

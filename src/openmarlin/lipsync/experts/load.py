@@ -7,11 +7,8 @@ from pathlib import Path
 
 from openmarlin.errors import ModelError
 from openmarlin.lipsync.expert import Expert
+from openmarlin.lipsync.shipped import DEFAULT_EXPERT, find_model
 
-DEFAULT_EXPERT = "openmarlin_sync"
-"""Of the verbs that need one: it ships with the package."""
-
-_SHIPPED = Path(__file__).parents[2] / "weights"
 _CONFIG = "config.json"
 _OWN_KINDS = ("points", "pixels", "mouth")
 
@@ -28,14 +25,11 @@ def load_expert(name_or_path: str | os.PathLike[str] = DEFAULT_EXPERT, threads: 
     Raises:
         ModelError: there is no such expert, or the file is damaged or of another network.
     """
-    name = os.fspath(name_or_path)
-    path = Path(name).expanduser()
-    if not path.exists() and (_SHIPPED / name / _CONFIG).is_file():
-        path = _SHIPPED / name
+    path = find_model(name_or_path)
     if not path.exists():
         raise ModelError(
-            f"there is no expert '{name}': give {DEFAULT_EXPERT}, a folder of `openmarlin lipsync "
-            "train-expert`, or a file with weights of SyncNet or of Wav2Lip's expert"
+            f"there is no expert '{name_or_path}': give {DEFAULT_EXPERT}, a folder of `openmarlin "
+            "lipsync train-expert`, or a file with weights of SyncNet or of Wav2Lip's expert"
         )
     if path.is_dir():
         return _load_folder(path)

@@ -19,8 +19,7 @@ from openmarlin.face.mesh import fill_gaps
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.generation.data import count_ticks, frame_of
 from openmarlin.lipsync.generation.pairs import Pair
-from openmarlin.lipsync.generation.task import network_inputs
-from openmarlin.lipsync.generators.generator import Generator
+from openmarlin.lipsync.generators.generator import Generator, network_inputs
 from openmarlin.lipsync.offsets import TICK_RATE, Offset, measure_offset
 from openmarlin.lipsync.sound_windows import sound_windows
 from openmarlin.lipsync.stored import track_sound

@@ -62,5 +62,3 @@ ROWS = (
         "vit_marlin", "Wav2Lip + ViT + MARLIN", _vit("marlin"), published=(7.127, 5.528, 3.452)
     ),
 )
-
-NAMES = tuple(row.name for row in ROWS)

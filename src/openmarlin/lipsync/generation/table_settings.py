@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from openmarlin.lipsync.shipped import DEFAULT_EXPERT
 from openmarlin.settings import Settings, UserPath, setting
 
 OUTPUT, DATA, TRAINING, SCORES = "Output", "Data", "Training", "Scores"
@@ -63,7 +64,7 @@ class TableSettings(Settings):
     )
 
     scorer: str = setting(
-        "openmarlin_sync", "The expert that scores; another one than trains.", group=SCORES
+        DEFAULT_EXPERT, "The expert that scores; another one than trains.", group=SCORES
     )
     clips: int = setting(64, "Test pairs at most.", group=SCORES, ge=2)
     seconds: float = setting(5.0, "Of each pair at most.", group=SCORES, ge=1)

@@ -27,6 +27,7 @@ from openmarlin.lipsync.generation.losses import (
 )
 from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.lipsync.generators.critics import QualityCritic, SyncCritic
+from openmarlin.lipsync.generators.generator import network_inputs
 from openmarlin.lipsync.generators.make import make_generator, save_generator
 from openmarlin.model.tensor_files import Tensors
 from openmarlin.training.log import METRICS_FILE, read_metrics
@@ -181,22 +182,6 @@ class GeneratorTraining(Task):
             drawn = (255 * faces.drawn[i].float()).round().byte().permute(1, 2, 3, 0)
             reference = batch["reference"][i].cpu().numpy()
             self._pictures.append(DrawnClip(target, masked, reference, drawn.cpu().numpy()))
-
-
-def network_inputs(faces: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """What a generator is to draw, and what it sees.
-
-    Args:
-        faces, reference: uint8 (B, F, S, S, 3).
-
-    Returns:
-        Faces (B, 3, F, S, S) in [0, 1], and (B, 6, F, S, S): these with their lower half zero, and
-        the reference.
-    """
-    target, other = (each.permute(0, 4, 1, 2, 3).float() / 255 for each in (faces, reference))
-    masked = target.clone()
-    lower_half(masked).zero_()
-    return target, torch.cat([masked, other], dim=1)
 
 
 def _seeded(network: type[QualityCritic] | type[SyncCritic], settings: GeneratorSettings) -> Any:

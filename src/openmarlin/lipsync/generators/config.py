@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from openmarlin.errors import ModelError
+from openmarlin.model.config import faults_of
 
 System = Literal["speech2vid", "lipgan", "wav2lip", "attn_wav2lip", "wav2lip_vit"]
 """The rows of the paper's table; its last three are `wav2lip_vit` with different `init`."""
@@ -95,7 +96,5 @@ class GeneratorConfig(BaseModel):
         try:
             return cls.model_validate(dict(fields))
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()
-            )
+            faults = faults_of(error)
             raise ModelError(f"{where}: no generator can be built of this: {faults}") from None

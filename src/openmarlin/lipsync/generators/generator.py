@@ -5,9 +5,11 @@ Legend: B clips, F frames, S pixels, R rows and C columns of sound.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
+from openmarlin.lipsync.blocks import lower_half
 from openmarlin.lipsync.generators.config import GeneratorConfig
 
 
@@ -70,3 +72,19 @@ def check_shapes(config: GeneratorConfig, sound: Tensor, faces: Tensor) -> None:
             f"(B, {', '.join(map(str, wanted[1]))}), not {tuple(sound.shape)} and "
             f"{tuple(faces.shape)}"
         )
+
+
+def network_inputs(faces: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """What a generator is to draw, and what it sees.
+
+    Args:
+        faces, reference: uint8 (B, F, S, S, 3).
+
+    Returns:
+        Faces (B, 3, F, S, S) in [0, 1], and (B, 6, F, S, S): these with their lower half zero, and
+        the reference.
+    """
+    target, other = (each.permute(0, 4, 1, 2, 3).float() / 255 for each in (faces, reference))
+    masked = target.clone()
+    lower_half(masked).zero_()
+    return target, torch.cat([masked, other], dim=1)

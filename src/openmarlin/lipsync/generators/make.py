@@ -23,6 +23,7 @@ from openmarlin.lipsync.generators.lipgan import LipGAN
 from openmarlin.lipsync.generators.speech2vid import Speech2Vid
 from openmarlin.lipsync.generators.wav2lip import AttnWav2Lip, Wav2Lip
 from openmarlin.lipsync.generators.wav2lip_vit import Wav2LipViT, first_encoder
+from openmarlin.lipsync.shipped import find_model
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.tensor_files import CONFIG, WEIGHTS, read_json
@@ -34,7 +35,6 @@ KIND = "generator"
 PUBLISHED = GeneratorConfig(system="wav2lip", sound_centre_s=0.05375)
 """Of published Wav2Lip files: in training their windows of sound began a frame before the frame."""
 
-_SHIPPED = Path(__file__).parents[2] / "weights"
 _SIMPLE = {
     "speech2vid": Speech2Vid,
     "lipgan": LipGAN,
@@ -97,14 +97,11 @@ def load_generator(name_or_path: str | os.PathLike[str]) -> Generator:
     Raises:
         ModelError: there is no such generator, or the file is damaged or of another network.
     """
-    name = os.fspath(name_or_path)
-    path = Path(name).expanduser()
-    if not path.exists() and (_SHIPPED / name / CONFIG).is_file():
-        path = _SHIPPED / name
+    path = find_model(name_or_path)
     if not path.exists():
         raise ModelError(
-            f"there is no generator '{name}': give the folder of a trained one, or a published "
-            "file of Wav2Lip such as wav2lip_gan.pth"
+            f"there is no generator '{name_or_path}': give the folder of a trained one, or a "
+            "published file of Wav2Lip such as wav2lip_gan.pth"
         )
     return _load_folder(path) if path.is_dir() else _load_published(path)
 

@@ -7,7 +7,6 @@ MODEL/README.md            the model card
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -41,7 +40,7 @@ from openmarlin.lipsync.small.window import (
     move_points,
     window_channels,
 )
-from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read_json
+from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read_json, tensors_sha256
 from openmarlin.output import atomic_folder
 from openmarlin.video.audio import Sound
 
@@ -144,10 +143,7 @@ class SmallDubber:
 
     @property
     def digest(self) -> str:
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._tensors().items()):
-            digest.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:12]
+        return tensors_sha256(self._tensors())[:12]
 
     @torch.inference_mode()
     def hear(self, sound: Sound, times_s: NDArray[np.float64]) -> Heard:

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.face.mesh import INNER_LIPS, LOWER_LIP, OUTER_LIPS, UPPER_LIP
-from openmarlin.face.pose import face_cameras
 
 Floats = NDArray[np.float32]
 
@@ -111,19 +110,6 @@ class ShapeBasis:
     def closed(self, neutral: Floats) -> Floats:
         """The likeliest shape (K,) in which the lips of a face (M, 2) are closed."""
         return self.opened(neutral, min(0.0, lips_apart(neutral)))
-
-    def redraw(self, points: Floats, shapes: Floats, neutral: Floats) -> Floats:
-        """Meshes (N, 478, 2) with other mouths.
-
-        Args:
-            points: the meshes, pixels.
-            shapes: (N, K) of the new mouths.
-            neutral: (M, 2) of the face.
-        """
-        moved = points.copy()
-        plane = neutral + self.decode(shapes)
-        moved[:, MOUTH] = self.picture(plane, face_cameras(points))
-        return moved
 
 
 def fit_basis(tracks: Sequence[tuple[Floats, NDArray[np.float64]]], count: int) -> ShapeBasis:
