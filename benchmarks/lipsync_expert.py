@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from benchmarks.common import RESULTS, console, save
 from openmarlin.data.store import Store
 from openmarlin.lipsync.experts.data import is_judgeable
-from openmarlin.lipsync.experts.judge import Judged, judge, measures
+from openmarlin.lipsync.experts.judge import JudgedClip, judge, measures
 from openmarlin.lipsync.experts.mouth_view import POINTS
 from openmarlin.lipsync.experts.network import WINDOW
 from openmarlin.lipsync.experts.own import load_own
 from openmarlin.lipsync.experts.talks import Talks
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.lipsync.stored import track_sound
+from openmarlin.lipsync.store_tracks import track_sound
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Talks, int], tuple[Floats, Floats]]
@@ -99,7 +99,7 @@ def _windows(curve: Floats) -> Floats:
     return np.asarray(centred / (np.linalg.norm(centred, axis=1, keepdims=True) + 1e-6), np.float32)
 
 
-def _row(clips: Sequence[Judged], groups: Sequence[str]) -> dict[str, Any]:
+def _row(clips: Sequence[JudgedClip], groups: Sequence[str]) -> dict[str, Any]:
     """Every measure with its interval."""
     rng = np.random.default_rng(0)
     places: dict[str, list[int]] = {}

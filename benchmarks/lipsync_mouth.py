@@ -32,10 +32,10 @@ from openmarlin.lipsync.experts.load import load_expert
 from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.mouth_opening import mouth_opening
 from openmarlin.lipsync.offsets import TICK_RATE, measure_offset
-from openmarlin.lipsync.small.model import Heard, SmallDubber
+from openmarlin.lipsync.small.model import HeardShapes, SmallDubber
 from openmarlin.lipsync.small.shape_net import SILENCE
 from openmarlin.lipsync.small.shape_task import correlation
-from openmarlin.lipsync.stored import split_stored, track_sound
+from openmarlin.lipsync.store_tracks import split_store_tracks, track_sound
 from openmarlin.video.audio import Sound
 
 LEAST_S, MOST_S = 3.0, 8.0
@@ -98,7 +98,7 @@ class Drawer:
         self.margin = int(store.info["settings"]["margin"])
         self.side = store.size - 2 * self.margin
 
-    def draw(self, talk: Talk, heard: Heard) -> Images:
+    def draw(self, talk: Talk, heard: HeardShapes) -> Images:
         size, inner = self.dubber.size, slice(self.margin, self.margin + self.side)
         how = cv2.INTER_AREA if size < self.side else cv2.INTER_LINEAR
         faces = np.stack(
@@ -237,7 +237,7 @@ def main() -> None:
     if args.part == "test":
         numbers = [i for i, part in enumerate(store.columns["split"]) if part == "test"]
     else:
-        numbers = split_stored(store, range(len(store)), args.val_share)[1]
+        numbers = split_store_tracks(store, range(len(store)), args.val_share)[1]
     talks = read_talks(store, numbers, args.clips)
     expert = None
     if args.expert:

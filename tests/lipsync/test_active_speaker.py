@@ -11,7 +11,7 @@ from talkers import look_at, solid_face, talk
 
 from openmarlin.lipsync import active_speaker
 from openmarlin.lipsync.active_speaker import speaking_track
-from openmarlin.lipsync.driven import ScannedFace
+from openmarlin.lipsync.driven_face import ScannedFace
 from openmarlin.lipsync.experts.mouth_view import POINTS
 from openmarlin.video.audio import RATE, Sound
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openmarlin.errors import InputError, VideoError
-from openmarlin.lipsync.driven import ScannedFace
+from openmarlin.lipsync.driven_face import ScannedFace
 from openmarlin.lipsync.generate_settings import GenerateSettings
 from openmarlin.lipsync.speaker import choose_speakers
 

@@ -20,7 +20,7 @@ from openmarlin.lipsync.generation.table import (
     REAL,
     RUNS,
     SCORES,
-    Measured,
+    SystemScores,
     measured,
     rows_of,
     score_real,
@@ -28,7 +28,7 @@ from openmarlin.lipsync.generation.table import (
 )
 from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.lipsync.stored import split_stored
+from openmarlin.lipsync.store_tracks import split_store_tracks
 from openmarlin.output import OutputFolder, file_sha256
 from openmarlin.report.lipsync_table import TABLE_FILE, TableAbout, draw_row, write_table
 from openmarlin.report.run import REPORT_FILE
@@ -50,7 +50,7 @@ class Table:
     """
 
     out: Path
-    rows: list[Measured]
+    rows: list[SystemScores]
 
 
 @documented(TableSettings)
@@ -130,5 +130,5 @@ def _pairs(request: TableSettings, store: Store) -> tuple[list[Pair], int]:
 def _minutes(store: Store, request: TableSettings) -> float:
     """Of training video."""
     usable = [i for i, track in enumerate(store.tracks) if track.sound_bytes and track.point_bytes]
-    train, _ = split_stored(store, usable, request.val_share)
+    train, _ = split_store_tracks(store, usable, request.val_share)
     return sum(count_ticks(store.tracks[i]) for i in train) / TICK_RATE / 60

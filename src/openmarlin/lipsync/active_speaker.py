@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.face.mesh import fill_gaps
-from openmarlin.lipsync.driven import ScannedFace
+from openmarlin.lipsync.driven_face import ScannedFace
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.experts.load import load_expert
 from openmarlin.lipsync.experts.mouth_view import VIEW, lip_points

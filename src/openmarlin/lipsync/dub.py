@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter1d
 from openmarlin.face.crop import crop, to_crop
 from openmarlin.face.mesh import fill_gaps
 from openmarlin.lipsync.compose import Placement, paste
-from openmarlin.lipsync.driven import DrivenFace
+from openmarlin.lipsync.driven_face import DrivenFace
 from openmarlin.lipsync.meshes import Meshes
 from openmarlin.lipsync.mouth_model import MouthModel, Reference
 from openmarlin.lipsync.schedule import Schedule

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from openmarlin.face.crop import crop, to_crop
 from openmarlin.face.landmarker import shared_landmarker
 from openmarlin.lipsync.compose import Placement
-from openmarlin.lipsync.driven import DrivenFace
+from openmarlin.lipsync.driven_face import DrivenFace
 from openmarlin.lipsync.dub import Dubber, place_of
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.experts.load import load_expert

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.errors import InputError, VideoError, option
-from openmarlin.lipsync.driven import MIN_SIDE_PX, ScannedFace
+from openmarlin.lipsync.driven_face import MIN_SIDE_PX, ScannedFace
 
 _TOLD = 8  # tracks in an error
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from openmarlin.lipsync.generation.drawing import DrawnPair
 from openmarlin.lipsync.generation.systems import ROWS
-from openmarlin.lipsync.generation.table import OTHER, PICTURES, REAL, Interval, Measured
+from openmarlin.lipsync.generation.table import OTHER, PICTURES, REAL, Interval, SystemScores
 from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.output import atomic
 from openmarlin.report import words
@@ -54,7 +54,7 @@ class TableAbout:
     net: str
 
 
-def write_table(out: Path, rows: Sequence[Measured], about: TableAbout) -> None:
+def write_table(out: Path, rows: Sequence[SystemScores], about: TableAbout) -> None:
     """Write table.csv and report.html."""
     with atomic(out / TABLE_FILE) as part, part.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(_csv(rows))
@@ -78,7 +78,7 @@ def draw_row(folder: Path, name: str, pair: DrawnPair) -> None:
         part.write_bytes(jpeg(sheet, _QUALITY))
 
 
-def _csv(rows: Sequence[Measured]) -> Iterable[list[str]]:
+def _csv(rows: Sequence[SystemScores]) -> Iterable[list[str]]:
     yield [
         "system", "lse_d", "lse_d_low", "lse_d_high", "lse_c", "lse_c_low", "lse_c_high",
         "within_1", "fid", "pairs", "seeds",
@@ -101,7 +101,7 @@ def _facts(about: TableAbout) -> list[tuple[str, str, str]]:
     ]
 
 
-def _notes(rows: Sequence[Measured], about: TableAbout) -> list[str]:
+def _notes(rows: Sequence[SystemScores], about: TableAbout) -> list[str]:
     notes = [
         "Numbers of another expert, other data or another budget cannot be compared with these: "
         "the published ones stand apart.",
@@ -117,7 +117,7 @@ def _notes(rows: Sequence[Measured], about: TableAbout) -> list[str]:
     return notes
 
 
-def _line(row: Measured) -> list[str | Markup]:
+def _line(row: SystemScores) -> list[str | Markup]:
     return [
         _TITLES[row.name],
         _interval(row.lse_d),

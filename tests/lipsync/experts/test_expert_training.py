@@ -20,7 +20,7 @@ from openmarlin.lipsync.experts.network import SOUND_SKIP, WINDOW, sound_columns
 from openmarlin.lipsync.experts.own import load_own
 from openmarlin.lipsync.experts.talks import Talks
 from openmarlin.lipsync.offsets import measure_offset
-from openmarlin.lipsync.stored import EARLY_COLUMN
+from openmarlin.lipsync.store_tracks import EARLY_COLUMN
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.result import TrainingResult
 from openmarlin.video.audio import Sound

@@ -18,7 +18,7 @@ from openmarlin.lipsync.experts.mouth_view import VIEW
 from openmarlin.lipsync.experts.network import SOUND_SKIP, WINDOW, sound_columns
 from openmarlin.lipsync.experts.settings import ExpertSettings
 from openmarlin.lipsync.experts.talks import MIN_TICKS, Talks
-from openmarlin.lipsync.stored import split_stored
+from openmarlin.lipsync.store_tracks import split_store_tracks
 
 Floats = NDArray[np.float32]
 
@@ -132,9 +132,9 @@ def expert_data(talks: Talks, settings: ExpertSettings) -> TrainingData:
 
 
 def split_talks(talks: Talks, share: float) -> tuple[list[int], list[int]]:
-    """Talks to learn from, and those held out, see `split_stored`."""
+    """Talks to learn from, and those held out, see `split_store_tracks`."""
     places = {number: index for index, number in enumerate(talks.numbers)}
-    train, held_out = split_stored(talks.store, talks.numbers, share)
+    train, held_out = split_store_tracks(talks.store, talks.numbers, share)
     return [places[number] for number in train], [places[number] for number in held_out]
 
 

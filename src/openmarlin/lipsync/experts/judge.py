@@ -29,7 +29,7 @@ _NEAREST_SHIFT = 3
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedClip:
     """One clip.
 
     Attributes:
@@ -60,7 +60,7 @@ def is_judged(points: Floats, mel: Floats, seen: float) -> bool:
     return bool(opening.std() >= _MIN_MOVEMENT and sounding >= _MIN_SOUND)
 
 
-def judge(faces: Floats, sounds: Floats) -> Judged:
+def judge(faces: Floats, sounds: Floats) -> JudgedClip:
     """Judge by the embeddings (N, D) of a clip that is in sync."""
     found = measure_offset(faces, sounds)
     distances = shift_distances(faces, sounds)
@@ -71,10 +71,10 @@ def judge(faces: Floats, sounds: Floats) -> Judged:
     seconds = [whole[i : i + length] for i in range(0, len(whole) - length + 1, length)]
     means = np.stack([part.mean(axis=0) for part in seconds or [whole]])
     away = np.abs(shifts) >= _NEAREST_SHIFT
-    return Judged(found.ticks, found.lse_c, means[:, MAX_SHIFT], means[:, away])
+    return JudgedClip(found.ticks, found.lse_c, means[:, MAX_SHIFT], means[:, away])
 
 
-def measures(clips: Sequence[Judged]) -> dict[str, float]:
+def measures(clips: Sequence[JudgedClip]) -> dict[str, float]:
     """Shares of clips found exactly, within one tick and within two; AUC of seconds; confident."""
     ticks = np.array([abs(clip.ticks) for clip in clips])
     confidence = np.array([clip.confidence for clip in clips])
@@ -87,7 +87,7 @@ def measures(clips: Sequence[Judged]) -> dict[str, float]:
     }
 
 
-def window_auc(clips: Sequence[Judged]) -> float:
+def window_auc(clips: Sequence[JudgedClip]) -> float:
     """How well one threshold on the distance tells seconds in place from shifted ones."""
     here = np.concatenate([clip.in_place for clip in clips])
     away = np.concatenate([clip.shifted.ravel() for clip in clips])

@@ -23,7 +23,7 @@ from openmarlin.lipsync.experts.mouth_view import VIEW, mouth_view
 from openmarlin.lipsync.experts.network import SOUND_RATE, WINDOW
 from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.lipsync.stored import track_sound
+from openmarlin.lipsync.store_tracks import track_sound
 from openmarlin.output import atomic, file_sha256
 
 VIEWS = ("views.npy", "views.sha256")

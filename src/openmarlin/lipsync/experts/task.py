@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from openmarlin.lipsync.experts.judge import Judged, judge, measures
+from openmarlin.lipsync.experts.judge import JudgedClip, judge, measures
 from openmarlin.lipsync.experts.network import ExpertConfig, ExpertNet
 from openmarlin.lipsync.experts.objective import in_clip_loss
 from openmarlin.lipsync.experts.own import CONFIG_FILE, WEIGHTS_FILE
@@ -74,7 +74,7 @@ class ExpertTraining(Task):
         halves = {name: _half(value) for name, value in weights.items()}
         save_file(halves, folder / WEIGHTS_FILE)
 
-    def _judged(self, batches: Iterable[Batch]) -> Iterator[Judged]:
+    def _judged(self, batches: Iterable[Batch]) -> Iterator[JudgedClip]:
         network = self.model.module
         for batch in batches:
             faces, sounds, _ = network(batch["points"], batch.get("mouths"), batch["mel"])

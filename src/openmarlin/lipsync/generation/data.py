@@ -31,7 +31,7 @@ from openmarlin.lipsync.generators.config import GeneratorConfig
 from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.sound_windows import mel_windows, sound_windows
-from openmarlin.lipsync.stored import split_stored, track_sound
+from openmarlin.lipsync.store_tracks import split_store_tracks, track_sound
 from openmarlin.video.audio import Sound
 
 Floats = NDArray[np.float32]
@@ -151,7 +151,7 @@ def generator_data(store: Store, settings: GeneratorSettings) -> TrainingData:
         InputError: the store has no sound or no mesh points, or no track is long enough.
     """
     usable = [i for i, track in enumerate(store.tracks) if _is_usable(track, settings.ticks)]
-    train, held_out = split_stored(store, usable, settings.val_share)
+    train, held_out = split_store_tracks(store, usable, settings.val_share)
     if not train:
         raise InputError(
             f"{store.path}: no track of {settings.ticks} frames at 25 a second has sound and mesh "

@@ -22,7 +22,7 @@ from openmarlin.lipsync.generation.pairs import Pair
 from openmarlin.lipsync.generators.generator import Generator, network_inputs
 from openmarlin.lipsync.offsets import TICK_RATE, Offset, measure_offset
 from openmarlin.lipsync.sound_windows import sound_windows
-from openmarlin.lipsync.stored import track_sound
+from openmarlin.lipsync.store_tracks import track_sound
 from openmarlin.video.audio import Sound
 
 Images = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError
 from openmarlin.lipsync.generation.data import count_ticks
-from openmarlin.lipsync.stored import split_stored
+from openmarlin.lipsync.store_tracks import split_store_tracks
 
 
 class Pair(NamedTuple):
@@ -35,7 +35,7 @@ def test_tracks(store: Store, ticks: int, val_share: float) -> list[int]:
     ]
     splits = store.columns.get("split")
     if splits is None:
-        return split_stored(store, long, val_share)[1]
+        return split_store_tracks(store, long, val_share)[1]
     return [i for i in long if splits[i] == "test"]
 
 

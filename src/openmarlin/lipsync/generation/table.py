@@ -35,7 +35,7 @@ from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.lipsync.generators.make import load_generator
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.scoring import mean_interval, steady_landmarker
-from openmarlin.lipsync.stored import track_sound
+from openmarlin.lipsync.store_tracks import track_sound
 from openmarlin.output import write_json
 from openmarlin.training.fit import MODEL
 
@@ -48,7 +48,7 @@ Interval = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Measured:
+class SystemScores:
     """What came of a system, of all its seeds together.
 
     Attributes:
@@ -190,13 +190,13 @@ def _score(pictures: NDArray[np.uint8], store: Store, pair: Pair, expert: Expert
     }
 
 
-def measured(out: Path, name: str) -> Measured:
+def measured(out: Path, name: str) -> SystemScores:
     """A row of the table from the scores in a folder."""
     files = sorted((out / SCORES).glob(f"{name}-*.json")) or [out / SCORES / f"{name}.json"]
     contents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     scored = [pair for content in contents for pair in content["pairs"] if "lse_d" in pair]
     groups = [pair["group"] for pair in scored]
-    return Measured(
+    return SystemScores(
         name,
         mean_interval([pair["lse_d"] for pair in scored], groups),
         mean_interval([pair["lse_c"] for pair in scored], groups),

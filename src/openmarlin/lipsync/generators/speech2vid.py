@@ -23,19 +23,8 @@ class Speech2Vid(FrameGenerator):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
         width = config.width
-        c64, c96, c128, c256, c512 = scaled((64, 96, 128, 256, 512), width)
-        self.sound = nn.Sequential(
-            ConvBlock(1, c64, 3, 1, 1),
-            ConvBlock(c64, c128, 3, 1, 1),
-            nn.ZeroPad2d((0, 0, 1, 0)),  # 12 rows become 13
-            nn.MaxPool2d(3, (1, 2)),
-            ConvBlock(c128, c256, 3, 1, 1),
-            ConvBlock(c256, c256, 3, 1, 1),
-            ConvBlock(c256, c256, 3, 1, 1),
-            nn.MaxPool2d(3, 2),
-            ConvBlock(c256, c512, (5, 8)),
-            ConvBlock(c512, c256, 1),
-        )
+        c96, c128, c256, c512 = scaled((96, 128, 256, 512), width)
+        self.sound = _sound_encoder(width)
         self.look = nn.ModuleList(
             [
                 ConvBlock(6, c96, 7, 2),
@@ -64,20 +53,7 @@ class Speech2Vid(FrameGenerator):
             *_up(c512),
             *_relu(nn.Conv2d(c512, c256, 3, padding=1)),
         )
-        c32 = scaled((32,), width)[0]
-        self.refine = nn.ModuleList(
-            [
-                nn.Sequential(
-                    *_up(2 * c256),
-                    *_relu(nn.Conv2d(2 * c256, c256, 3, padding=1)),
-                    *_relu(nn.Conv2d(c256, c96, 5, padding=3)),
-                ),
-                nn.Sequential(*_up(2 * c96), *_grown(2 * c96, c96)),
-                nn.Sequential(
-                    *_up(2 * c96), *_grown(2 * c96, c64), *_grown(c64, c32), *_grown(c32, 3)
-                )[:-1],
-            ]
-        )
+        self.refine = _refining_blocks(width)
 
     def frame_logits(self, sound: Tensor, faces: Tensor) -> Tensor:
         seen, x = [], faces
@@ -89,6 +65,41 @@ class Speech2Vid(FrameGenerator):
             skip = seen.pop()
             x = block(torch.cat([_fitted(x, skip.shape[-1]), skip], dim=1))
         return _fitted(x, self.config.size)
+
+
+def _sound_encoder(width: float) -> nn.Sequential:
+    """MFCC (N, 1, 12, 35) -> (N, 256, 1, 1) at width 1."""
+    c64, c128, c256, c512 = scaled((64, 128, 256, 512), width)
+    return nn.Sequential(
+        ConvBlock(1, c64, 3, 1, 1),
+        ConvBlock(c64, c128, 3, 1, 1),
+        nn.ZeroPad2d((0, 0, 1, 0)),  # 12 rows become 13
+        nn.MaxPool2d(3, (1, 2)),
+        ConvBlock(c128, c256, 3, 1, 1),
+        ConvBlock(c256, c256, 3, 1, 1),
+        ConvBlock(c256, c256, 3, 1, 1),
+        nn.MaxPool2d(3, 2),
+        ConvBlock(c256, c512, (5, 8)),
+        ConvBlock(c512, c256, 1),
+    )
+
+
+def _refining_blocks(width: float) -> nn.ModuleList:
+    """What follows each joining of what was seen, from the smallest picture to the largest."""
+    c32, c64, c96, c256 = scaled((32, 64, 96, 256), width)
+    return nn.ModuleList(
+        [
+            nn.Sequential(
+                *_up(2 * c256),
+                *_relu(nn.Conv2d(2 * c256, c256, 3, padding=1)),
+                *_relu(nn.Conv2d(c256, c96, 5, padding=3)),
+            ),
+            nn.Sequential(*_up(2 * c96), *_grown(2 * c96, c96)),
+            nn.Sequential(*_up(2 * c96), *_grown(2 * c96, c64), *_grown(c64, c32), *_grown(c32, 3))[
+                :-1
+            ],
+        ]
+    )
 
 
 def _seen_sizes(size: int) -> tuple[int, int, int]:

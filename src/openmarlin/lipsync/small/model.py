@@ -78,7 +78,7 @@ class DubberConfig:
 
 
 @dataclass(frozen=True)
-class Heard:
+class HeardShapes:
     """What the sound says for some frames.
 
     Attributes:
@@ -89,7 +89,7 @@ class Heard:
     shapes: Floats
     closed: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
-    def closing(self, mask: NDArray[np.bool_] | Floats) -> Heard:
+    def closing(self, mask: NDArray[np.bool_] | Floats) -> HeardShapes:
         """The same with closed mouths where the mask (N,) is true.
 
         A mask of numbers in [0, 1] closes them by so much, so a tool can ease them in.
@@ -146,21 +146,21 @@ class SmallDubber:
         return tensors_sha256(self._tensors())[:12]
 
     @torch.inference_mode()
-    def hear(self, sound: Sound, times_s: NDArray[np.float64]) -> Heard:
+    def hear(self, sound: Sound, times_s: NDArray[np.float64]) -> HeardShapes:
         """The shapes of the mouth at the presentation times (N,) of frames."""
         times_s = np.asarray(times_s, np.float64)
         if not len(times_s):
-            return Heard(np.zeros((0, len(self.basis)), np.float32), np.zeros(0, np.float32))
+            return HeardShapes(np.zeros((0, len(self.basis)), np.float32), np.zeros(0, np.float32))
         mel, places = mel_around(sound, times_s)
         inputs = torch.from_numpy(less_voice(mel, self._bands(sound)))[None]
         shapes = self.shape_net.eval()(inputs, torch.from_numpy(places)[None])[0].numpy()
         silent = np.interp(places, np.arange(mel.shape[1]), silent_columns(mel))
-        return Heard(self.config.gain * shapes, silent.astype(np.float32))
+        return HeardShapes(self.config.gain * shapes, silent.astype(np.float32))
 
     @torch.inference_mode()
     def draw(
         self,
-        heard: Heard,
+        heard: HeardShapes,
         start: int,
         faces: NDArray[np.uint8],
         points: Floats,

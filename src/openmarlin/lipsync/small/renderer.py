@@ -25,7 +25,7 @@ _OUTPUT = 3 + 2 * REFERENCES + REFERENCES + 1  # colours, flows, what counts
 _REACH = 0.25  # of the window: how far pixels are moved at most
 
 
-class Drawn(NamedTuple):
+class DrawnWindow(NamedTuple):
     """What the renderer makes of (B, S, S, channels).
 
     Attributes:
@@ -62,7 +62,7 @@ class Renderer(nn.Module):
         if self.head.bias is not None:
             nn.init.zeros_(self.head.bias)
 
-    def forward(self, channels: Tensor) -> Drawn:
+    def forward(self, channels: Tensor) -> DrawnWindow:
         """Draw.
 
         Args:
@@ -83,7 +83,7 @@ class Renderer(nn.Module):
         image = target + hole * (mixed - target)
         if not self.training:
             image = image.clamp(0, 1)
-        return Drawn(image, target, hole)
+        return DrawnWindow(image, target, hole)
 
     def _network(self, inputs: Tensor) -> Tensor:
         # With this layout bfloat16 is twice as fast as float32 on a CPU, without it slower.

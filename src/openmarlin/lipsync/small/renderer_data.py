@@ -18,7 +18,7 @@ from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.lipsync.small.tracks import read_mouths
 from openmarlin.lipsync.small.window import REFERENCE, TARGET, Image, window_channels
 from openmarlin.lipsync.small.window_cache import CACHE_FILE, WindowCache, WindowTrack
-from openmarlin.lipsync.stored import split_stored
+from openmarlin.lipsync.store_tracks import split_store_tracks
 
 _FAR_S = 0.4  # from a picture to those it is drawn from, where the track is long enough
 _CANDIDATES = 4
@@ -34,7 +34,7 @@ def open_cache(
     Raises:
         InputError: the store has no points, or is damaged.
     """
-    train, held_out = split_stored(store, range(len(store)), settings.val_share)
+    train, held_out = split_store_tracks(store, range(len(store)), settings.val_share)
     mouths = [m for m in read_mouths(store, [*train, *held_out]) if len(m) >= _LEAST]
     if not mouths:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
@@ -50,7 +50,7 @@ def renderer_data(
 ) -> TrainingData:
     """What the renderer learns from."""
     train, held_out = (
-        set(part) for part in split_stored(store, range(len(store)), settings.val_share)
+        set(part) for part in split_store_tracks(store, range(len(store)), settings.val_share)
     )
     own = [track for track in cache.tracks if track.number in train]
     others = [track for track in cache.tracks if track.number in held_out] or own

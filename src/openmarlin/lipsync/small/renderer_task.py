@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from openmarlin.lipsync.small.model import SmallDubber
-from openmarlin.lipsync.small.renderer import DRAWN, Drawn, PatchCritic
+from openmarlin.lipsync.small.renderer import DRAWN, DrawnWindow, PatchCritic
 from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.lipsync.small.window import DRAWING, HOLE, LIPS, REFERENCE
 from openmarlin.model.tensor_files import Tensors
@@ -75,8 +75,8 @@ class RendererTask(Task):
             f"{count / 1e6:.2f} M parameters, windows of {size} px, faces of {self.dubber.size}"
         ]
 
-    def forward(self, batch: Batch) -> Drawn:
-        drawn: Drawn = self.model.call(batch["channels"].flatten(0, 1))
+    def forward(self, batch: Batch) -> DrawnWindow:
+        drawn: DrawnWindow = self.model.call(batch["channels"].flatten(0, 1))
         return drawn
 
     def losses(
@@ -86,7 +86,7 @@ class RendererTask(Task):
         shared: Any,
         generator: torch.Generator,  # noqa: ARG002 - chance is in the samples
     ) -> Losses:
-        drawn: Drawn = shared
+        drawn: DrawnWindow = shared
         channels = batch["channels"].flatten(0, 1).permute(0, 3, 1, 2)
         drawing = channels[:, DRAWING][:, :DRAWN].float() / 255
         if player == "critic":
@@ -111,7 +111,7 @@ class RendererTask(Task):
         self._pictures = []
         for batch in batches:
             channels = batch["channels"].flatten(0, 1)
-            drawn: Drawn = net(channels)
+            drawn: DrawnWindow = net(channels)
             error = (drawn.image - drawn.target).abs().mean(dim=1, keepdim=True)
             lips = channels[..., LIPS].float()[:, None] / 255 * drawn.hole
             parts = [(error * drawn.hole), drawn.hole, error * lips, lips]
@@ -132,7 +132,7 @@ class RendererTask(Task):
     def _critic_counts(self, batch: Batch) -> bool:
         return "critic" in self.players and float(batch["epoch"].min()) >= self.critic_epoch
 
-    def _critic_losses(self, batch: Batch, drawn: Drawn, drawing: Tensor) -> Losses:
+    def _critic_losses(self, batch: Batch, drawn: DrawnWindow, drawing: Tensor) -> Losses:
         critic = self.players["critic"]
         if not self._critic_counts(batch):
             nothing = torch.stack([p.sum() for p in critic.module.parameters()]).sum() * 0
@@ -145,7 +145,7 @@ class RendererTask(Task):
         return {"loss": loss, "critic": loss}
 
 
-def picture_losses(drawn: Drawn, lips: Tensor, w_mouth: float) -> Losses:
+def picture_losses(drawn: DrawnWindow, lips: Tensor, w_mouth: float) -> Losses:
     """Weighted means of the errors of colours and of edges, inside the hole.
 
     Args:
@@ -161,7 +161,7 @@ def picture_losses(drawn: Drawn, lips: Tensor, w_mouth: float) -> Losses:
     return {"l1": (error.abs() * weights).sum() / total, "edge": edges / total}
 
 
-def _draw(channels: Tensor, drawn: Drawn) -> list[DrawnMouth]:
+def _draw(channels: Tensor, drawn: DrawnWindow) -> list[DrawnMouth]:
     pictures = []
     for planes, image in zip(channels.cpu().numpy(), drawn.image.cpu().numpy(), strict=False):
         target, references = planes[..., :3], planes[..., REFERENCE]

@@ -18,7 +18,7 @@ from openmarlin.lipsync.small.mouth_shape import Floats, ShapeBasis, fit_basis
 from openmarlin.lipsync.small.settings import SHAPE_WIDTH, MouthSettings
 from openmarlin.lipsync.small.shape_net import CONTEXT, N_BLOCKS, SILENCE, less_voice, voice_bands
 from openmarlin.lipsync.small.tracks import MouthTrack, needs, read_mouths
-from openmarlin.lipsync.stored import split_stored, track_sound
+from openmarlin.lipsync.store_tracks import split_store_tracks, track_sound
 
 FRAME_RATE = 25
 """Shapes a second of a sample, whatever the video has."""
@@ -67,7 +67,7 @@ def shape_data(
     Raises:
         InputError: the store has no sound or points, is damaged, or nobody in it speaks.
     """
-    train, held_out = split_stored(store, range(len(store)), settings.val_share)
+    train, held_out = split_store_tracks(store, range(len(store)), settings.val_share)
     mouths = read_mouths(store, train)
     if not mouths:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmarlin.lipsync.driven import FADE, DrivenFace, ScannedFace, fade, untouched
+from openmarlin.lipsync.driven_face import FADE, DrivenFace, ScannedFace, fade, untouched
 from openmarlin.lipsync.dub import reference_frames
 from openmarlin.lipsync.schedule import Schedule, make_schedule
 

@@ -9,12 +9,12 @@ import pytest
 from media import numbered, write_tones, write_video
 
 from openmarlin.errors import InputError
-from openmarlin.lipsync.heard import read_track
+from openmarlin.lipsync.new_sound import read_new_sound
 
 
 def test_pauses_are_silence_for_the_model(tmp_path: Path) -> None:
     tones = [(0.0, 1.0, 300), (2.0, 1.0, 300)]
-    track = read_track(write_tones(tmp_path / "a.mkv", tones))
+    track = read_new_sound(write_tones(tmp_path / "a.mkv", tones))
     assert track.end_s == pytest.approx(3.0, abs=0.01)
     noisy = (
         track.sound.samples
@@ -35,13 +35,13 @@ def test_pauses_are_silence_for_the_model(tmp_path: Path) -> None:
 
 
 def test_sound_without_pauses_is_all_speech(tmp_path: Path) -> None:
-    track = read_track(write_tones(tmp_path / "a.wav", [(0.0, 0.2, 300)]))
+    track = read_new_sound(write_tones(tmp_path / "a.wav", [(0.0, 0.2, 300)]))
     assert not track.is_silent
     assert track.for_model("close").between(0.05, 0.15).any()
 
 
 def test_silence(tmp_path: Path) -> None:
-    track = read_track(write_tones(tmp_path / "a.wav", [(0.0, 1.0, 0)]))
+    track = read_new_sound(write_tones(tmp_path / "a.wav", [(0.0, 1.0, 0)]))
     assert track.is_silent
     assert not track.for_model("close").samples.any()
 
@@ -50,12 +50,12 @@ def test_no_sound(tmp_path: Path) -> None:
     for path in (write_video(tmp_path / "a.mp4", numbered(5)), tmp_path / "b.wav"):
         path.touch()
         with pytest.raises(InputError, match="no sound"):
-            read_track(path)
+            read_new_sound(path)
 
 
 def test_sound_of_a_video_keeps_its_place_among_the_pictures(tmp_path: Path) -> None:
     times = [0.5 + i / 25 for i in range(10)]
     path = write_video(tmp_path / "a.mkv", numbered(10), times=times, audio="last")
-    track = read_track(path)
+    track = read_new_sound(path)
     assert track.zero_s == pytest.approx(0.5, abs=0.002)
     assert track.sound.start_s == pytest.approx(-0.5, abs=0.05)

@@ -46,7 +46,9 @@ def early_s(store: Store, number: int) -> float:
         ) from None
 
 
-def split_stored(store: Store, usable: Sequence[int], share: float) -> tuple[list[int], list[int]]:
+def split_store_tracks(
+    store: Store, usable: Sequence[int], share: float
+) -> tuple[list[int], list[int]]:
     """Tracks to learn from and tracks held out, both positions in `store.tracks`.
 
     Where the store has a column `split`, its rows `train` and `val` are these, and others are left

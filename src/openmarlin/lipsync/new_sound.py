@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.errors import InputError, VideoError
-from openmarlin.lipsync.driven import fade
+from openmarlin.lipsync.driven_face import fade
 from openmarlin.lipsync.generate_settings import Silence
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.speech import speech_at, speech_mask
@@ -21,7 +21,7 @@ _LOUDEST_DB = -60.0  # of full scale: sound that is never louder is silence
 
 
 @dataclass(frozen=True)
-class Track:
+class NewSound:
     """The new sound.
 
     Attributes:
@@ -69,7 +69,7 @@ class Track:
         return fade(speech_at(self.mask, self.sound.start_s, times_s), before=False, after=False)
 
 
-def read_track(path: Path) -> Track:
+def read_new_sound(path: Path) -> NewSound:
     """Read the new sound.
 
     It begins with the result as it begins in its file: with the first picture where the file has
@@ -91,4 +91,4 @@ def read_track(path: Path) -> Track:
     level = np.abs(sound.samples.astype(np.int32)).max() / 32768
     if not mask.any() and 20 * np.log10(max(level, 1e-9)) > _LOUDEST_DB:
         mask = np.ones(max(1, len(mask)), bool)  # without pauses, as short clips are
-    return Track(path, Sound(sound.samples, sound.start_s - zero_s), zero_s, mask)
+    return NewSound(path, Sound(sound.samples, sound.start_s - zero_s), zero_s, mask)
