@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from full_disk import run_limited
 from media import numbered, write_audio, write_video
 
 from openmarlin.data.features import Features
@@ -150,15 +151,6 @@ def test_wrong_checkpoint_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-LIMITED = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))
-sys.argv = ["openmarlin", *sys.argv[2:]]
-from openmarlin.cli import main
-main()
-"""
-
-
 def _start(*arguments: str | Path) -> subprocess.Popen:
     return subprocess.Popen([*map(str, arguments)], stderr=subprocess.PIPE, text=True)
 
@@ -168,9 +160,8 @@ def test_full_disk_stops_with_one_line_and_can_be_resumed(clips: Path, tmp_path:
     out = tmp_path / "out"
     options = ["--model", "small", "--tokens", "--out", out, "--precision", "fp32"]
     command = ["extract", clips / "signer_yes.mkv", *options]
-    full = _start(sys.executable, "-c", LIMITED, 3_000_000, *command)
-    _, log = full.communicate()
-    assert full.returncode == 2, log
+    code, log = run_limited(3_000_000, *command)
+    assert code == 2, log
     assert "Traceback" not in log
     assert "cannot write" in log
     assert not list(out.rglob("*.part"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import run_limited
 from opening import OpeningExpert, voice, with_sound
 
 import openmarlin.lipsync
@@ -67,10 +68,18 @@ def test_what_cannot_be_told_is_refused_with_what_was_measured(book: Path, tmp_p
     assert not out.exists()
 
 
-def test_a_given_offset_is_not_measured(book: Path, tmp_path: Path) -> None:
+def test_a_given_offset_is_not_measured(
+    book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     film = with_sound(book, voice(book, early=4), tmp_path / "a.mkv")
     result = fix(film, out=tmp_path / "b.mkv", offset_ms=-80)
     assert (result.offset_ms, result.delay_ms, result.after_ms) == (-80, -80, None)
+    assert not result.is_measured
+    announce(result)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "not measured" in said
+    assert "brought forward by 80 ms" in said
+    assert "lags" not in said
 
 
 def test_targets_are_looked_at_first(book: Path, tmp_path: Path) -> None:
@@ -79,3 +88,16 @@ def test_targets_are_looked_at_first(book: Path, tmp_path: Path) -> None:
             fix(book, out=out, expert=OpeningExpert())
     with pytest.raises(InputError, match="no such file"):
         fix(tmp_path / "gone.mp4", out=tmp_path / "b.mkv", expert=OpeningExpert())
+
+
+def test_a_full_disk_leaves_what_was_there(book: Path, tmp_path: Path) -> None:
+    film = with_sound(book, voice(book, early=4), tmp_path / "a.mkv")
+    out = tmp_path / "b.mkv"
+    out.write_text("an earlier one")
+    words = ["lipsync", "fix", film, "--out", out, "--offset-ms", "160", "--overwrite"]
+    code, log = run_limited(film.stat().st_size // 2, *words)
+    assert code == 2, log
+    assert log.count("cannot write") == log.count(str(out)) == 1
+    assert "Traceback" not in log
+    assert out.read_text() == "an earlier one"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.mkv", "b.mkv"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pages
 import pytest
+from full_disk import full_disk, run_limited
 from opening import OpeningExpert, voice, with_sound
 
 import openmarlin.lipsync
@@ -228,3 +229,42 @@ def test_the_command_line_lists_and_exits(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "gone.mp4" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_full_disk_stops_with_one_line_and_can_be_resumed(
+    videos: Path, run: Scores, tmp_path: Path
+) -> None:
+    """Parts that do not fit stop it at the first; a page that does not fit loses no part."""
+    out = tmp_path / "out"
+    with full_disk(3_000), pytest.raises(InputError, match=r"cannot write .*parts") as stopped:
+        score(videos, out=out, expert=OpeningExpert())
+    assert "\n" not in str(stopped.value)
+    assert not list(out.glob("parts/*"))
+    page_size = (run.out / "report.html").stat().st_size
+    with full_disk(page_size // 2), pytest.raises(InputError, match=r"cannot write .*report\.html"):
+        score(videos, out=out, expert=OpeningExpert(), resume=True)
+    stamps = {part.name: part.stat().st_mtime_ns for part in out.glob("parts/*.json")}
+    assert len(stamps) == 3
+    again = score(videos, out=out, expert=OpeningExpert(), resume=True)
+    assert {part.name: part.stat().st_mtime_ns for part in out.glob("parts/*.json")} == stamps
+    assert table(out / "scores.csv") == table(run.out / "scores.csv")
+    assert again.failures == run.failures
+    assert not list(out.rglob("*.part"))
+
+
+def test_a_full_disk_keeps_an_earlier_table(videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    out.write_text("an earlier one")
+    with full_disk(20), pytest.raises(InputError, match="cannot write"):
+        score(videos.parent / "sync.mkv", out=out, expert=OpeningExpert(), overwrite=True)
+    assert out.read_text() == "an earlier one"
+    assert [file.name for file in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_a_full_temporary_folder_is_told(videos: Path, tmp_path: Path) -> None:
+    """The networks that find faces pass through a file."""
+    words = ["lipsync", "score", videos.parent / "sync.mkv", "--out", tmp_path / "out"]
+    code, log = run_limited(20_000, *words, "--workers", "1")
+    assert code == 2, log
+    assert log.count("cannot write") == log.count("TMPDIR") == 1
+    assert "Traceback" not in log

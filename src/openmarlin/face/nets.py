@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.errors import FaceError
+from openmarlin.errors import FaceError, InputError
 from openmarlin.native import openvino_core
 
 if TYPE_CHECKING:
@@ -183,10 +183,16 @@ def _read(data: bytes) -> ov.Model:
     frontend.add_extension(
         ov.frontend.ConversionExtension("Convolution2DTransposeBias", _transposed_convolution)
     )
-    with tempfile.TemporaryDirectory(prefix="openmarlin-") as folder:
-        path = Path(folder) / "net.tflite"
-        path.write_bytes(data)
-        return frontend.convert(frontend.load(str(path)))
+    try:
+        with tempfile.TemporaryDirectory(prefix="openmarlin-") as folder:
+            path = Path(folder) / "net.tflite"
+            path.write_bytes(data)
+            return frontend.convert(frontend.load(str(path)))
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the temporary folder {tempfile.gettempdir()}: {error.strerror}; make "
+            "room there, or name another folder in TMPDIR"
+        ) from error
 
 
 def _transposed_convolution(node: Any) -> list[ov.Output]:

@@ -32,6 +32,7 @@ class Fixed:
 
     Attributes:
         offset_ms: by how much the sound led (below 0: lagged), as measured or given.
+        is_measured: whether it was measured.
         delay_ms: by how much it comes later now (below 0: earlier).
         after_ms: the offset that the new video is measured to have; None where it cannot be told.
         copy: what came of the copying.
@@ -39,6 +40,7 @@ class Fixed:
     """
 
     offset_ms: float
+    is_measured: bool
     delay_ms: float
     after_ms: float | None
     copy: Copy
@@ -84,14 +86,14 @@ def fix(
     claim_process()
     if s.offset_ms is not None:
         copy = shift_sound(source, s.out, s.offset_ms / 1000)
-        return Fixed(s.offset_ms, s.offset_ms, None, copy, s.out)
+        return Fixed(s.offset_ms, False, s.offset_ms, None, copy, s.out)
     network = open_expert(s.expert if is_named else expert)
     ticks = measured_ticks(source, _scores(source, network, s))
     moved = ticks if abs(ticks) > _SAME else 0
     copy = shift_sound(source, s.out, moved / TICK_RATE)
     after = [score for score in _scores(s.out, network, s) if score.speaks and score.is_sure]
     after_ms = milliseconds(_common_ticks(after)) if after else None
-    return Fixed(milliseconds(ticks), milliseconds(moved), after_ms, copy, s.out)
+    return Fixed(milliseconds(ticks), True, milliseconds(moved), after_ms, copy, s.out)
 
 
 def measured_ticks(source: Path, scores: list[TrackScore]) -> int:
@@ -145,7 +147,8 @@ def announce(result: Fixed) -> None:
     """Say in a few lines what was done."""
     for note in result.copy.notes:
         console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
-    said = f"before: {offset_words(result.offset_ms)}; "
+    before = f"before: {offset_words(result.offset_ms)}" if result.is_measured else "not measured"
+    said = f"{before}; "
     if not result.delay_ms:
         said += "nothing was moved"
     else:
