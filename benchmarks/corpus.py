@@ -45,6 +45,7 @@ class Clip:
         kind: real, generated, swapped or unknown.
         source: the collection it comes from, which says much about resolution and watermarks.
         emotion: as labelled, or empty.
+        has_sound: there is a sound track.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Clip:
     kind: str
     source: str
     emotion: str
+    has_sound: bool
 
     @property
     def held_out(self) -> bool:
@@ -79,6 +81,7 @@ def _clip(folder: Path, row: dict[str, str]) -> Clip:
         kind=row["kind"],
         source=Path(row["video"]).stem.rpartition("_")[0],
         emotion=emotion[1] if emotion else "",
+        has_sound=row["audio"] == "1",
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from media import numbered, write_tones, write_video
 
 from openmarlin.errors import InputError
@@ -59,3 +60,20 @@ def test_sound_of_a_video_keeps_its_place_among_the_pictures(tmp_path: Path) -> 
     track = read_new_sound(path)
     assert track.zero_s == pytest.approx(0.5, abs=0.002)
     assert track.sound.start_s == pytest.approx(-0.5, abs=0.05)
+
+
+def test_samples_may_lie_on_disk(tmp_path: Path) -> None:
+    """Long sound is heard the same, and leaves no file."""
+    tones = [(0.0, 1.0, 300), (2.0, 1.0, 300)]
+    path = write_tones(tmp_path / "a.mkv", tones)
+    (tmp_path / "kept").mkdir()
+    here, there = read_new_sound(path), read_new_sound(path, tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == []
+    np.testing.assert_array_equal(here.mask, there.mask)
+    assert here.end_s == there.end_s
+    for silence in ("close", "model"):
+        for start_s in (-0.5, 0.3, 0.9, 2.5):
+            a, b = (s.for_model(silence).between(start_s, start_s + 1) for s in (here, there))
+            np.testing.assert_array_equal(a, b)
+    with full_disk(1000), pytest.raises(InputError, match="cannot write the sound"):
+        read_new_sound(path, tmp_path / "kept")

@@ -71,3 +71,13 @@ def test_times_of_presentation() -> None:
     times_s = np.array([-1.0, 2.99, 3.5, 4.1, 4.9, 5.01, 900.0])
     expected = [False, False, False, True, True, False, False]
     assert speech_at(mask, heard.start_s, times_s).tolist() == expected
+
+
+def test_a_long_sound_is_looked_at_in_pieces() -> None:
+    """Their borders do not show."""
+    minutes = sound(*[part for _ in range(20) for part in (syllables(4, 0.3), noise(3.3, 0.001))])
+    later = Sound(minutes.samples[: 130 * RATE], 0.0)
+    mask = speech_mask(later)
+    talking = np.arange(len(mask)) / 25 % 7.3
+    assert mask[(talking > 0.2) & (talking < 3.8)].all()
+    assert not mask[(talking > 4.2) & (talking < 7.1)].any()

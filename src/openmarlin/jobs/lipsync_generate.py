@@ -100,7 +100,7 @@ def generate(
     video, audio = existing(video), existing(audio)
     _check_out(s, video, audio)
     claim_process()
-    model, new_sound = load_mouth_model(s.model), read_new_sound(audio)
+    model = load_mouth_model(s.model)
     with VideoReader(video) as reader:
         expected = round((reader.info.duration_s or 0) * reader.info.fps)
     identity = {"video": Row(video).stamp, "audio": Row(audio).stamp, "weights": model.digest}
@@ -124,6 +124,7 @@ def generate(
         stack.enter_context(folder)
         if s.out.exists() and not s.overwrite:
             return _finished(s.out, folder)
+        new_sound = read_new_sound(audio, folder.path)
         bar = stack.enter_context(job_progress("frames"))
         bar.disable = bar.disable or not progress
         run = _Run(s, video, new_sound, model, folder, bar)
@@ -238,7 +239,7 @@ class _Run:
         self, table: Path, scanned: Mapping[int, ScannedFace], times_s: NDArray[np.float64]
     ) -> int | None:
         """The track whose lips fit the video's own sound, where it has one."""
-        sound = read_sound(self.video)
+        sound = read_sound(self.video, folder=self.folder.path)
         if sound is None:
             return None
         with Meshes(table) as meshes:

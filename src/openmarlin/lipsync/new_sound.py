@@ -12,11 +12,12 @@ from openmarlin.errors import InputError, VideoError
 from openmarlin.lipsync.driven_face import fade
 from openmarlin.lipsync.generate_settings import Silence
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.lipsync.speech import speech_at, speech_mask
+from openmarlin.lipsync.speech import loudest_db, speech_at, speech_mask
 from openmarlin.video.audio import RATE, Sound, read_sound
 from openmarlin.video.reader import VideoReader
 
 _RAMP = RATE // 100  # samples over which sound is faded out
+_FAR = 1 << 40  # samples
 _LOUDEST_DB = -60.0  # of full scale: sound that is never louder is silence
 
 
@@ -50,17 +51,7 @@ class NewSound:
         """What the model hears; with `silence="close"` nothing where nobody speaks."""
         if silence != "close":
             return self.sound
-        samples, tick = self.sound.samples.copy(), RATE // TICK_RATE
-        steps = np.diff(np.concatenate([[True], self.mask, [True]]).astype(int))
-        begins, ends = np.flatnonzero(steps == -1) * tick, np.flatnonzero(steps == 1) * tick
-        for begin, end in zip(begins, ends, strict=True):
-            quiet = samples[begin : end if end < len(self.mask) * tick else None]
-            gain = np.zeros(len(quiet), np.float32)
-            ramp = np.linspace(1, 0, min(_RAMP, len(quiet) // 2), dtype=np.float32)
-            gain[: len(ramp)] = ramp
-            gain[len(gain) - len(ramp) :] = np.maximum(gain[len(gain) - len(ramp) :], ramp[::-1])
-            quiet[:] = (quiet * gain).astype(np.int16)
-        return Sound(samples, self.sound.start_s)
+        return SpokenSound(self.sound.samples, self.sound.start_s, self.mask)
 
     def strength(self, times_s: NDArray[np.float64], silence: Silence) -> NDArray[np.float64]:
         """How strongly frames (N,) are drawn; with `silence="keep"` not where nobody speaks."""
@@ -69,16 +60,48 @@ class NewSound:
         return fade(speech_at(self.mask, self.sound.start_s, times_s), before=False, after=False)
 
 
-def read_new_sound(path: Path) -> NewSound:
+@dataclass(frozen=True)
+class SpokenSound(Sound):
+    """Sound that is silent where nobody speaks, and faded towards that.
+
+    Attributes:
+        mask: (n,) ticks of speech, see `speech_mask`.
+    """
+
+    mask: NDArray[np.bool_]
+
+    def between(self, start_s: float, end_s: float) -> NDArray[np.int16]:
+        """As of `Sound`."""
+        heard = super().between(start_s, end_s)
+        first = round((start_s - self.start_s) * RATE)
+        return (heard * self._gain(first + np.arange(len(heard)))).astype(np.int16)
+
+    def _gain(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of samples at some places: 1 in speech, falling to 0 from either end of a pause."""
+        tick = RATE // TICK_RATE
+        steps = np.flatnonzero(np.diff(np.concatenate([[False], self.mask, [False]]))) * tick
+        number = np.searchsorted(steps, places, side="right")
+        is_spoken = number % 2 == 1
+        bounds = np.concatenate([[-_FAR], steps, [_FAR]])
+        deep = np.minimum(places - bounds[number], bounds[number + 1] - 1 - places)
+        return np.where(is_spoken, 1, np.clip(1 - deep / (_RAMP - 1), 0, 1)).astype(np.float32)
+
+
+def read_new_sound(path: Path, folder: Path | None = None) -> NewSound:
     """Read the new sound.
 
     It begins with the result as it begins in its file: with the first picture where the file has
     pictures, else with itself.
 
+    Args:
+        path: the file.
+        folder: where samples are kept in a file; None keeps them in memory.
+
     Raises:
-        InputError: the file holds no sound, or none that can be decoded.
+        InputError: the file holds no sound, or none that can be decoded; or the folder cannot be
+            written.
     """
-    sound = read_sound(path)
+    sound = read_sound(path, folder=folder)
     if sound is None or not len(sound.samples):
         raise InputError(f"{path}: holds no sound that can be decoded; name a file with sound")
     zero_s = sound.start_s
@@ -88,7 +111,6 @@ def read_new_sound(path: Path) -> NewSound:
     except VideoError:
         pass  # sound alone
     mask = speech_mask(sound)
-    level = np.abs(sound.samples.astype(np.int32)).max() / 32768
-    if not mask.any() and 20 * np.log10(max(level, 1e-9)) > _LOUDEST_DB:
+    if not mask.any() and loudest_db(sound) > _LOUDEST_DB:
         mask = np.ones(max(1, len(mask)), bool)  # without pauses, as short clips are
     return NewSound(path, Sound(sound.samples, sound.start_s - zero_s), zero_s, mask)

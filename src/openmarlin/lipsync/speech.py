@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_opening
 
 from openmarlin.lipsync.offsets import TICK_RATE
-from openmarlin.video.audio import RATE, Sound
+from openmarlin.video.audio import RATE, Samples, Sound
 
 Mask = NDArray[np.bool_]
 
 _TICK = RATE // TICK_RATE  # samples
+_BLOCK = 1500 * _TICK  # samples that are looked at together: a minute
 _QUIET, _LOUD = 10, 95  # percentiles of the loudness: of pauses, and of speech
 _LEAST_RANGE_DB = 10.0  # between the two: with less, nothing comes and goes
 _ABOVE_QUIET = 0.25  # of the range
@@ -60,10 +61,23 @@ def speech_at(mask: Mask, start_s: float, times_s: NDArray[np.float64]) -> Mask:
     return np.asarray(inside & np.pad(mask, (0, 1))[np.where(inside, ticks, -1)])
 
 
-def _loudness_db(samples: NDArray[np.int16]) -> NDArray[np.float64]:
+def loudest_db(sound: Sound) -> float:
+    """The largest of all samples, decibels of full scale."""
+    samples = sound.samples
+    blocks = (samples[i : i + _BLOCK].astype(np.int32) for i in range(0, len(samples), _BLOCK))
+    largest = max((int(np.abs(block).max()) for block in blocks), default=0)
+    return float(20 * np.log10(max(largest / 32768, 1e-9)))
+
+
+def _loudness_db(samples: Samples) -> NDArray[np.float64]:
     """Decibels of full scale of every tick; a hum below the voice counts little."""
-    signal = samples.astype(np.float32) / 32768
-    change = np.diff(signal, prepend=signal[:1])
+    power = [_power(samples, first) for first in range(0, len(samples), _BLOCK)]
+    return np.asarray(10 * np.log10(np.concatenate([[], *power]) + 10 ** (_NOTHING_DB / 10)))
+
+
+def _power(samples: Samples, first: int) -> NDArray[np.float64]:
+    """Of the ticks of a block: the mean square of the change from sample to sample."""
+    signal = samples[max(0, first - 1) : first + _BLOCK].astype(np.float32) / 32768
+    change = np.diff(signal) if first else np.diff(signal, prepend=signal[:1])
     whole = np.pad(change, (0, -len(change) % _TICK)).reshape(-1, _TICK)
-    power = np.mean(whole.astype(np.float64) ** 2, axis=1)
-    return np.asarray(10 * np.log10(power + 10 ** (_NOTHING_DB / 10)))
+    return np.asarray(np.mean(whole.astype(np.float64) ** 2, axis=1))

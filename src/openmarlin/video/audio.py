@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from openmarlin.errors import InputError
+
 Packet: TypeAlias = "av.Packet[AudioStream]"
 
 RATE = 16_000
@@ -25,6 +28,57 @@ _SEEK_BACK_S = 2.0  # codecs need a little of what comes before
 _MAX_FAILURES = 32  # errors of the container in a row after which reading stops
 
 
+class SampleFile:
+    """Samples on disk instead of in memory: 115 MB an hour. The file has no name and is nobody's.
+
+    `samples[first:stop]` reads a part.
+
+    Args:
+        folder: where there is room.
+
+    Raises:
+        InputError: nothing can be written there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as we do
+        except OSError as error:
+            raise self._full(error) from error
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, part: slice) -> NDArray[np.int16]:
+        first, stop, _ = part.indices(self._count)
+        self._file.seek(2 * first)
+        return np.frombuffer(self._file.read(2 * max(0, stop - first)), np.int16)
+
+    def append(self, samples: NDArray[np.int16]) -> None:
+        """Write behind what is there.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        try:
+            self._file.seek(2 * self._count)
+            self._file.write(samples.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise self._full(error) from error
+        self._count += len(samples)
+
+    def _full(self, error: OSError) -> InputError:
+        return InputError(
+            f"cannot write the sound to {self._folder}: {error.strerror}; choose another place or "
+            "make room"
+        )
+
+
+Samples: TypeAlias = "NDArray[np.int16] | SampleFile"
+
+
 @dataclass(frozen=True)
 class Sound:
     """Sound with times.
@@ -34,7 +88,7 @@ class Sound:
         start_s: presentation time of the first sample.
     """
 
-    samples: NDArray[np.int16]
+    samples: Samples
     start_s: float
 
     def between(self, start_s: float, end_s: float) -> NDArray[np.int16]:
@@ -49,30 +103,49 @@ class Sound:
 
 
 def read_sound(
-    path: str | Path, start_s: float | None = None, end_s: float | None = None
+    path: str | Path,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    *,
+    folder: Path | None = None,
 ) -> Sound | None:
-    """Decode the first sound track of a video, whole or a part: 32 kB a second in memory.
+    """Decode the first sound track of a video, whole or a part: 32 kB a second.
 
     Streams may start apart, and pause: each block stands where its presentation time says, and
     what lies between is zeros. Damaged blocks are left out.
 
+    Args:
+        path: the file.
+        start_s: presentation time at which the part begins.
+        end_s: where it ends.
+        folder: keeps the samples in a file there, see `SampleFile`; None keeps them in memory.
+
     Returns:
         None where there is no sound (in the part), or none that can be decoded.
+
+    Raises:
+        InputError: the folder cannot be written.
     """
     begin_s, n_samples, first_s = start_s or 0.0, 0, 0.0
+    file = None if folder is None else SampleFile(folder)
     pieces: list[NDArray[np.int16]] = []
     for time_s, samples in _blocks(Path(path), begin_s):
         if end_s is not None and time_s >= end_s:
             break
         if time_s + len(samples) / RATE <= begin_s:
             continue
-        if not pieces:
+        if not n_samples:
             first_s = time_s
         gap = round((time_s - first_s) * RATE) - n_samples
         piece = np.concatenate([np.zeros(max(0, gap), np.int16), samples[max(0, -gap) :]])
-        pieces.append(piece)
+        if file is None:
+            pieces.append(piece)
+        else:
+            file.append(piece)
         n_samples += len(piece)
-    return Sound(np.concatenate(pieces), first_s) if pieces else None
+    if not n_samples:
+        return None
+    return Sound(np.concatenate(pieces) if file is None else file, first_s)
 
 
 def _blocks(path: Path, begin_s: float) -> Iterator[tuple[float, NDArray[np.int16]]]:

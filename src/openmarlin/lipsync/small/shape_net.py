@@ -125,9 +125,10 @@ def mel_of_voice(sound: Sound) -> Floats:
     """The spectrogram (80, T) of a sound, of a long one of 40 pieces of a second."""
     n_pieces, n = 40, len(sound.samples)
     if n <= n_pieces * RATE:
-        return mel_spectrogram(sound.samples) if n else np.zeros((MEL_BANDS, 0), np.float32)
-    starts = np.linspace(0, n - RATE, n_pieces).astype(int)
-    pieces = [mel_spectrogram(sound.samples[start : start + RATE]) for start in starts]
+        whole = sound.between(sound.start_s, sound.start_s + n / RATE)
+        return mel_spectrogram(whole) if n else np.zeros((MEL_BANDS, 0), np.float32)
+    starts_s = sound.start_s + np.linspace(0, n - RATE, n_pieces).astype(int) / RATE
+    pieces = [mel_spectrogram(sound.between(start_s, start_s + 1)) for start_s in starts_s]
     return np.concatenate(pieces, axis=1)
 
 
