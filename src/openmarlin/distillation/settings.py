@@ -36,9 +36,7 @@ class DistilSettings(RunSettings):
         4, "Tracks of a group of faces in an epoch; without it all.", group=SAMPLES, ge=1
     )
     flip: bool = setting(True, "Mirror half of them.", group=SAMPLES)
-    turn: float = setting(
-        10.0, "Turn them by so many degrees at most.", group=SAMPLES, ge=0, le=45
-    )
+    turn: float = setting(10.0, "Turn them by so many degrees at most.", group=SAMPLES, ge=0, le=45)
     crop: float = setting(
         0.1,
         "Show squares of 1 - crop to 1 + crop times the size of the face's, moved by half as much.",

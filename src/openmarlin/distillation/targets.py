@@ -175,9 +175,7 @@ def _mirror(name: str, values: Floats) -> Floats:
     return values * _MIRRORED_POSE if name == POSE else values
 
 
-def _shapes(
-    meshes: Floats, twins: Floats, weights: NDArray[np.float64]
-) -> tuple[Floats, Floats]:
+def _shapes(meshes: Floats, twins: Floats, weights: NDArray[np.float64]) -> tuple[Floats, Floats]:
     """Meshes without place, size and turn, flat: what is left is form, expression and pose."""
     seen = np.isfinite(meshes).all(axis=(1, 2)) & (weights > 0)
     mean = np.average(meshes[seen] + twins[seen], axis=0, weights=weights[seen])
@@ -192,7 +190,8 @@ def _aligned(meshes: Floats, mean: NDArray[np.float64]) -> Floats:
     places = (meshes - meshes.mean(axis=1, keepdims=True)).astype(np.float64)
     z = places[..., 0] + 1j * places[..., 1]
     m = mean[:, 0] + 1j * mean[:, 1]
-    z = z * ((np.conj(z) @ m) / (np.abs(z) ** 2).sum(axis=1))[:, None]
+    with np.errstate(invalid="ignore"):  # frames without a face stay NaN
+        z = z * ((np.conj(z) @ m) / (np.abs(z) ** 2).sum(axis=1))[:, None]
     return np.stack([z.real, z.imag], axis=-1).astype(np.float32)
 
 
@@ -233,8 +232,8 @@ def _spread_moments(targets: Targets, learnt: NDArray[np.int64]) -> Floats:
     spreads = []
     for track in learnt:
         rows = targets.plain[targets.starts[track] : targets.starts[track + 1], targets.moving]
-        for start in range(0, len(rows) - _SPREAD_STEPS + 1, _SPREAD_STEPS):
-            spreads.append(rows[start : start + _SPREAD_STEPS].std(axis=0))
+        starts = range(0, len(rows) - _SPREAD_STEPS + 1, _SPREAD_STEPS)
+        spreads += [rows[start : start + _SPREAD_STEPS].std(axis=0) for start in starts]
     found = np.array([spread for spread in spreads if np.isfinite(spread).all()])
     if not len(found):
         return np.stack([np.zeros(len(targets.moving)), np.ones(len(targets.moving))]).astype(

@@ -61,7 +61,9 @@ class Distillation(Task):
         }
 
     def introduction(self) -> list[str]:
-        kinds = ", ".join(f"{name} {where.stop - where.start}" for name, where in self.kinds.items())
+        kinds = ", ".join(
+            f"{name} {where.stop - where.start}" for name, where in self.kinds.items()
+        )
         return [f"{self.config.name} from {self.settings.init} learns {kinds}"]
 
     def forward(self, batch: Batch) -> Predictions:
@@ -92,7 +94,10 @@ class Distillation(Task):
         loss = loss + self.settings.w_steps * (self._mean(of_steps) + self._mean(of_stills))
         return {
             "loss": loss / (2 + 2 * self.settings.w_steps),
-            **{name: (of_clips[name] + of_pictures.get(name, of_clips[name])) / 2 for name in of_clips},
+            **{
+                name: (of_clips[name] + of_pictures.get(name, of_clips[name])) / 2
+                for name in of_clips
+            },
         }
 
     @torch.no_grad()

@@ -29,8 +29,12 @@ class Float32Muon(torch.optim.Muon):
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
             for (rows, columns), parameters in by_shape.items():
-                updates = torch.stack([self._momentum(each, group["momentum"]) for each in parameters])
-                ortho = _orthogonal(updates, group["ns_coefficients"], group["ns_steps"], group["eps"])
+                updates = torch.stack(
+                    [self._momentum(each, group["momentum"]) for each in parameters]
+                )
+                ortho = _orthogonal(
+                    updates, group["ns_coefficients"], group["ns_steps"], group["eps"]
+                )
                 scale = lr * math.sqrt(max(1, rows / columns))
                 for parameter, update in zip(parameters, ortho, strict=True):
                     parameter.mul_(1 - lr * decay).sub_(update, alpha=scale)
