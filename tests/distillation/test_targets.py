@@ -56,7 +56,7 @@ def test_a_mirrored_face_looks_the_other_way(measured: Measurements) -> None:
     frames = np.array([3])
     plain = targets.of_frames(2, frames, mirrored=False, turned=0)[0]
     twin = targets.of_frames(2, frames, mirrored=True, turned=0)[0]
-    mean, scale = targets.pose
+    mean, scale = targets.moments[POSE]
     radians = [each[targets[POSE]] / scale + mean for each in (plain, twin)]
     np.testing.assert_allclose(radians[1], radians[0] * (-1, 1, -1), atol=1e-5)
     assert not np.array_equal(plain[targets[BLENDSHAPES]], twin[targets[BLENDSHAPES]])

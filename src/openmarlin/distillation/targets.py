@@ -63,7 +63,8 @@ class Targets:
         mirrored: the same of the mirrored pictures.
         starts: (tracks + 1,), where each track's frames begin.
         columns: kinds of targets, in order.
-        pose: mean and scale (2, 3) of yaw, pitch and roll: target = (radians - mean) * scale.
+        moments: mean and scale (2, n) of kinds that are not whitened: target = (value - mean) *
+            scale.
         spread: mean and deviation (2, S) of the spread of the moving columns over a clip.
     """
 
@@ -71,7 +72,7 @@ class Targets:
     mirrored: Floats
     starts: NDArray[np.int64]
     columns: tuple[Columns, ...]
-    pose: Floats
+    moments: dict[str, Floats]
     spread: Floats
 
     def __getitem__(self, name: str) -> slice:
@@ -102,7 +103,7 @@ class Targets:
         source = self.mirrored if mirrored else self.plain
         values = source[self.starts[track] + frames].copy()
         if turned:
-            mean, scale = self.pose
+            mean, scale = self.moments[POSE]
             where = self[POSE]
             radians = turn_pose(values[:, where] / scale + mean, turned)
             values[:, where] = _cut((radians - mean) * scale)
@@ -111,7 +112,8 @@ class Targets:
     def spread_of(self, values: Floats) -> Floats:
         """How far the moving columns spread over frames (n, F) of a clip: (S,), scaled."""
         mean, deviation = self.spread
-        return _cut((values[:, self.moving].std(axis=0) - mean) / deviation)
+        spread = values[:, self.moving].std(axis=0)
+        return _cut(np.asarray((spread - mean) / deviation, np.float32))
 
 
 def make_targets(
@@ -128,7 +130,8 @@ def make_targets(
     owner = np.repeat(np.arange(len(lengths)), lengths)
     weights = frame_weights(groups[owner], np.isin(owner, learnt))
     plain, mirrored, columns = [], [], []
-    pose_scale, first = np.zeros((2, 3), np.float32), 0
+    moments: dict[str, Floats] = {}
+    first = 0
     for name, values in measured.values.items():
         twin = _mirror(name, values)
         if name == MESH:
@@ -136,17 +139,21 @@ def make_targets(
         if name in PROBABILITIES:
             values, twin = (np.log(np.maximum(v, _LEAST_PROBABILITY)) for v in (values, twin))
         if name in (*MOVING, *PROBABILITIES):
-            values, twin, moments = _scaled(values, twin, weights)
-            pose_scale = moments if name == POSE else pose_scale
+            values, twin, moments[name] = _scaled(values, twin, weights)
         else:
             values, twin = _whitened(values, twin, weights, _COMPONENTS.get(name))
         plain.append(values)
         mirrored.append(twin)
         columns.append(Columns(name, slice(first, first + values.shape[1])))
         first += values.shape[1]
-    both = [_cut(np.concatenate(parts, axis=1, dtype=np.float32)) for parts in (plain, mirrored)]
-    unknown = np.zeros((2, 0), np.float32)
-    targets = Targets(*both, measured.starts, tuple(columns), pose_scale, unknown)
+    targets = Targets(
+        _cut(np.concatenate(plain, axis=1, dtype=np.float32)),
+        _cut(np.concatenate(mirrored, axis=1, dtype=np.float32)),
+        measured.starts,
+        tuple(columns),
+        moments,
+        spread=np.zeros((2, 0), np.float32),
+    )
     return replace(targets, spread=_spread_moments(targets, learnt))
 
 
@@ -200,10 +207,9 @@ def _scaled(
 ) -> tuple[Floats, Floats, Floats]:
     """Centred and scaled, column by column; what hardly varies stays small."""
     seen = np.isfinite(values).all(axis=1) & (weights > 0)
-    mean = np.average(values[seen], axis=0, weights=weights[seen])
-    variance = np.average((values[seen] - mean) ** 2, axis=0, weights=weights[seen])
-    scale = 1 / np.sqrt(variance + 1e-6)
-    moments = np.stack([mean, scale]).astype(np.float32)
+    centre = np.average(values[seen], axis=0, weights=weights[seen])
+    variance = np.average((values[seen] - centre) ** 2, axis=0, weights=weights[seen])
+    mean, scale = moments = np.stack([centre, 1 / np.sqrt(variance + 1e-6)]).astype(np.float32)
     return (values - mean) * scale, (twins - mean) * scale, moments
 
 

@@ -71,7 +71,7 @@ class Teacher:
         else:
             cut = _on_template(image, points, self.template, self.size)
         if self.grey:
-            cut = cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY)[:, :, None]
+            cut = np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY), np.uint8)[:, :, None]
         return cut.astype(np.float32)
 
 
