@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from openmarlin.model.encoder import Encoder
 
+_MOMENTUM = 0.02  # of the running moments: small batches
+
 
 class Predictions(NamedTuple):
     """Targets as predicted.
@@ -29,6 +31,11 @@ class Predictions(NamedTuple):
 class Student(nn.Module):
     """An encoder that learns what teachers see.
 
+    Features of faces differ little beside what they have in common, so a linear layer on them
+    learns slowly, and until it has, its gradients only wear down what the encoder knew. Batch
+    normalisation without weights before the heads mends that (as He et al., arXiv 2111.06377,
+    section A.1, do for linear probes); of a trained student it is a part of the linear map.
+
     Args:
         encoder: what is trained.
         n_frame: F, targets of a frame.
@@ -48,6 +55,8 @@ class Student(nn.Module):
         super().__init__()
         self.encoder, self.n_frame = encoder, n_frame
         width = encoder.config.width
+        self.feature_scale = nn.BatchNorm1d(width, affine=False, momentum=_MOMENTUM)
+        self.step_scale = nn.BatchNorm1d(width, affine=False, momentum=_MOMENTUM)
         self.of_feature = nn.Linear(width, n_frame + n_spread)
         self.of_step = nn.Linear(width, n_step)
         for head in (self.of_feature, self.of_step):
@@ -71,11 +80,16 @@ class Student(nn.Module):
         of_steps = tokens.reshape(len(tokens), n_steps, -1, tokens.shape[2]).mean(dim=2)
         norm = self.encoder.norm
         still = norm(self._tokens(pictures, picture_masks).mean(dim=1))
+        B = len(tokens)
+        features = torch.cat([norm(of_steps.mean(dim=1)), still]).float()
+        steps = torch.cat([norm(of_steps).flatten(0, 1), still]).float()
+        features = self.of_feature(self.feature_scale(features))
+        steps = self.of_step(self.step_scale(steps))
         return Predictions(
-            self.of_feature(norm(of_steps.mean(dim=1))),
-            self.of_step(norm(of_steps)),
-            self.of_feature(still)[:, : self.n_frame],
-            self.of_step(still),
+            features[:B],
+            steps[: B * n_steps].unflatten(0, (B, n_steps)),
+            features[B:, : self.n_frame],
+            steps[B * n_steps :],
         )
 
     def _tokens(self, values: Tensor, masks: Tensor) -> Tensor:

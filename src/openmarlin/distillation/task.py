@@ -104,10 +104,12 @@ class Distillation(Task):
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """R² of each kind, mean over its columns, and the mean of all kinds."""
         clips, pictures = _Explained(), _Explained()
+        self.model.module.eval()
         for batch in batches:
             found = self.forward(batch)
             clips.add(found.clips, batch["clip_target"])
             pictures.add(found.pictures, batch["picture_target"].flatten(0, 1))
+        self.model.module.train()
         scores = {}
         for name, where in self.kinds.items():
             parts = [clips.r2(where)] + ([] if name == SPREAD else [pictures.r2(where)])
