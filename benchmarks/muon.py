@@ -1,4 +1,4 @@
-"""A step of Muon in float32 against torch's, which computes in bfloat16; `python -m benchmarks.muon`.
+"""Muon in float32 against torch's, which computes in bfloat16: `python -m benchmarks.muon`.
 
 Matrices are those of the tiny encoder. Processor time, so that other work on the machine counts
 little; each round takes a step of both.

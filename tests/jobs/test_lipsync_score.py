@@ -187,7 +187,7 @@ def test_distance_to_real_faces(videos: Path, tmp_path: Path, clips: Path) -> No
     assert distance["value"] > 0
     assert (distance["scored"], distance["real"]) == (2, 2)
     assert distance["few"]
-    assert "openmarlin_face_tiny" in distance["net"]
+    assert "openmarlin_vit_tiny" in distance["net"]
     assert "Distance to real faces" in pages.read(out / "report.html").text
     kept = {file.name: file_sha256(file) for file in (out / "features").iterdir()}
     again = score(early, out=out, reference=clips / "single_face.mp4", resume=True, **options)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from openmarlin.model.encoder import Encoder
 
-_MOMENTUM = 0.02  # of the running moments: small batches
+_MOMENTUM = 0.02  # of the running moments: batches are small
+_LEAST = 0.01  # of the mean variance, which is added to every direction's
 
 
 class Predictions(NamedTuple):
@@ -28,13 +29,52 @@ class Predictions(NamedTuple):
     picture_steps: Tensor
 
 
+class Whitening(nn.Module):
+    """Features without their mean, of variance 1 and uncorrelated: ZCA, by running moments.
+
+    Moments learn from batches while training, and pass no gradients. Symmetric, so that it changes
+    little from step to step, and heads can follow.
+
+    Args:
+        width: of the features.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    n_batches: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("covariance", torch.eye(width))
+        self.register_buffer("n_batches", torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) -> (B, D), float32."""
+        features = features.float()
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+            if self.training:
+                self._observe(features)
+            variances, axes = torch.linalg.eigh(self.covariance)
+            scales = (variances.clamp(min=0) + _LEAST * variances.mean()).rsqrt()
+            matrix = (axes * scales) @ axes.T
+        return (features - self.mean) @ matrix
+
+    def _observe(self, features: Tensor) -> None:
+        self.n_batches += 1
+        share = torch.maximum(1 / self.n_batches, self.n_batches.new_tensor(_MOMENTUM))
+        self.mean.lerp_(features.mean(dim=0), share)
+        centred = features - self.mean
+        self.covariance.lerp_(centred.T @ centred / len(features), share)
+
+
 class Student(nn.Module):
     """An encoder that learns what teachers see.
 
     Features of faces differ little beside what they have in common, so a linear layer on them
-    learns slowly, and until it has, its gradients only wear down what the encoder knew. Batch
-    normalisation without weights before the heads mends that (as He et al., arXiv 2111.06377,
-    section A.1, do for linear probes); of a trained student it is a part of the linear map.
+    learns slowly, and until it has, its gradients only wear down what the encoder knew. Whitening
+    before the heads mends that (docs/lab/distil.md); of a trained student it is a part of the
+    linear map.
 
     Args:
         encoder: what is trained.
@@ -55,8 +95,7 @@ class Student(nn.Module):
         super().__init__()
         self.encoder, self.n_frame = encoder, n_frame
         width = encoder.config.width
-        self.feature_scale = nn.BatchNorm1d(width, affine=False, momentum=_MOMENTUM)
-        self.step_scale = nn.BatchNorm1d(width, affine=False, momentum=_MOMENTUM)
+        self.whiten_feature, self.whiten_step = Whitening(width), Whitening(width)
         self.of_feature = nn.Linear(width, n_frame + n_spread)
         self.of_step = nn.Linear(width, n_step)
         for head in (self.of_feature, self.of_step):
@@ -80,16 +119,16 @@ class Student(nn.Module):
         of_steps = tokens.reshape(len(tokens), n_steps, -1, tokens.shape[2]).mean(dim=2)
         norm = self.encoder.norm
         still = norm(self._tokens(pictures, picture_masks).mean(dim=1))
-        B = len(tokens)
-        features = torch.cat([norm(of_steps.mean(dim=1)), still]).float()
-        steps = torch.cat([norm(of_steps).flatten(0, 1), still]).float()
-        features = self.of_feature(self.feature_scale(features))
-        steps = self.of_step(self.step_scale(steps))
+        n_clips = len(tokens)
+        features = torch.cat([norm(of_steps.mean(dim=1)), still])
+        steps = torch.cat([norm(of_steps).flatten(0, 1), still])
+        features = self.of_feature(self.whiten_feature(features))
+        steps = self.of_step(self.whiten_step(steps))
         return Predictions(
-            features[:B],
-            steps[: B * n_steps].unflatten(0, (B, n_steps)),
-            features[B:, : self.n_frame],
-            steps[B * n_steps :],
+            features[:n_clips],
+            steps[: n_clips * n_steps].unflatten(0, (n_clips, n_steps)),
+            features[n_clips:, : self.n_frame],
+            steps[n_clips * n_steps :],
         )
 
     def _tokens(self, values: Tensor, masks: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class ScoreSettings(Settings):
     reference_net: UserPath | None = setting(
         None,
         "Whose features are compared: the .onnx of an Inception network; without it the features "
-        "of openmarlin_face_tiny.",
+        "of openmarlin_vit_tiny.",
         group="Distance to real faces",
     )
     workers: int | None = setting(

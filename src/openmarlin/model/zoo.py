@@ -87,19 +87,12 @@ class Shipped:
         return WEIGHTS / self.name
 
 
-DEFAULT_ENCODER, DEFAULT_AUTOENCODER = "openmarlin_face_tiny", "openmarlin_vit_tiny"
-"""Of everything that needs features, and of `reconstruct`."""
+DEFAULT_MODEL = "openmarlin_vit_tiny"
+"""Of `extract` and `reconstruct`."""
 
 SHIPPED: dict[str, Shipped] = {
-    DEFAULT_ENCODER: Shipped(
-        DEFAULT_ENCODER,
-        "tiny",
-        "1,056 tracks and 8,000 photographs, inside",
-        "research, non-commercial",
-        "",
-    ),
-    DEFAULT_AUTOENCODER: Shipped(
-        DEFAULT_AUTOENCODER,
+    DEFAULT_MODEL: Shipped(
+        DEFAULT_MODEL,
         "tiny",
         "983 tracks, inside",
         "research, non-commercial",
@@ -107,11 +100,8 @@ SHIPPED: dict[str, Shipped] = {
         "people and head poses apart better than random weights do, and no better than raw pixels "
         "(docs/lab/probes.md). For work that counts choose others with --model (see `openmarlin "
         "models`).",
-    ),
+    )
 }
-
-TASKS: dict[str, Path] = {name: WEIGHTS / name for name in ("expression", "actions")}
-"""Tasks that come with the package: heads on an encoder that does, too."""
 
 
 def caution(config: ModelConfig) -> str:

@@ -4,16 +4,13 @@ MODEL/config.json        of the encoder, with a table `task`: see `TaskConfig`
 MODEL/model.safetensors  the encoder
 MODEL/head.safetensors   the head
 MODEL/README.md          the model card
-
-Tasks that come with the package have no encoder of their own: `encoder` in their config.json names
-the one that ships.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +26,6 @@ from openmarlin.errors import ModelError
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, save_folder, weights_sha256
 from openmarlin.model.tensor_files import CONFIG, read, read_json
-from openmarlin.model.zoo import SHIPPED, TASKS
 from openmarlin.output import atomic_folder
 from openmarlin.tasks.heads import Head, make_head
 from openmarlin.tasks.labels import Target, Values
@@ -138,18 +134,13 @@ class TaskModel:
     def load(cls, path: str | Path, device: str = "cpu") -> TaskModel:
         """A task model in evaluation mode.
 
-        Args:
-            path: of a folder, or the name of a task that comes with the package.
-            device: where it computes.
-
         Raises:
             ModelError: there is none, it has no head, or head and encoder do not fit.
         """
-        path = TASKS.get(str(path), Path(path).expanduser())
+        path = Path(path).expanduser()
         if not (path / CONFIG).is_file():
             raise ModelError(f"{path}: {_why_none(path)}")
-        content = read_json(path / CONFIG)
-        table = content.get("task")
+        table = read_json(path / CONFIG).get("task")
         if table is None or not (path / HEAD).is_file():
             raise ModelError(
                 f"{path}: an encoder without a head: train one with `openmarlin probe` or "
@@ -165,25 +156,14 @@ class TaskModel:
             Target.of(config.target), Sampling(**config.sampling)
         except (KeyError, TypeError) as error:
             raise ModelError(f"{path / CONFIG}: task: {error}: damaged, or too new") from None
-        encoder = load(_encoder_of(path, content), part="encoder", device=device)
+        encoder = load(path, part="encoder", device=device)
         return cls(encoder, _load_head(path, config, device), config)
-
-
-def _encoder_of(path: Path, content: Mapping[str, Any]) -> str | Path:
-    """The encoder of a folder: its own, or one that ships."""
-    name = content.get("encoder")
-    if name is not None and name not in SHIPPED:
-        raise ModelError(f"{path / CONFIG}: there is no encoder '{name}' in this openmarlin")
-    return path if name is None else str(name)
 
 
 def _why_none(path: Path) -> str:
     """Why a path is no folder of a model, and what may have been meant."""
     if not path.exists():
-        return (
-            "no such folder; name the folder `model` of a probe or fine-tuning run, or a task that "
-            f"comes with openmarlin: {', '.join(TASKS)}"
-        )
+        return "no such folder; name the folder `model` of a probe or fine-tuning run"
     if (path / MODEL / CONFIG).is_file():
         return f"is a run; its model is {path / MODEL}"
     return "no model of a task: name the folder `model` of a probe or fine-tuning run"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from openmarlin.model.zoo import DEFAULT_ENCODER
+from openmarlin.model.zoo import DEFAULT_MODEL
 from openmarlin.settings import Precision, Settings, UserPath, setting
 from openmarlin.video.windows import Tail
 
@@ -80,7 +80,7 @@ class ProbeSettings(PlaceSettings, LabelSettings, WindowSettings, ReadSettings):
     """How a head is trained on frozen features."""
 
     model: str = setting(
-        DEFAULT_ENCODER, "Name, folder or checkpoint; see `openmarlin models`.", group=ENCODER
+        DEFAULT_MODEL, "Name, folder or checkpoint; see `openmarlin models`.", group=ENCODER
     )
     features: UserPath | None = setting(
         None, "A folder of `extract` with these videos, instead of extracting.", group=ENCODER
@@ -151,11 +151,8 @@ class EvaluateSettings(PlaceSettings, ReadSettings):
 class PredictSettings(PlaceSettings, ReadSettings):
     """How new videos are answered. Rate, stride and crops are those the model has learnt from."""
 
-    model: str = setting(
-        "expression",
-        "A task that comes with openmarlin (expression, actions), or the folder `model` of a probe "
-        "or fine-tuning run.",
-        group=ENCODER,
+    model: UserPath = setting(
+        ..., "The folder `model` of a probe or fine-tuning run.", group=ENCODER
     )
     faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = setting(
         "all", "In each window the largest face, all, or the N largest.", group=WINDOWS

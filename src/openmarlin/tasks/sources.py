@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +14,19 @@ from openmarlin.data.manifest import Manifest, Row, existing
 from openmarlin.data.parts import FinishedVideos
 from openmarlin.errors import InputError
 from openmarlin.model.runner import choose
-from openmarlin.model.zoo import TASKS
+from openmarlin.model.tensor_files import CONFIG
 from openmarlin.native import claim_process
 from openmarlin.output import Failures, file_sha256
 from openmarlin.tasks.evaluation import labelled
 from openmarlin.tasks.inference import Answers, answer, answer_windows
 from openmarlin.tasks.labels import Target, Values
-from openmarlin.tasks.model import TaskModel, prior_of
+from openmarlin.tasks.model import HEAD, TaskModel, prior_of
 from openmarlin.tasks.predictions import Predictions, read_predictions, read_target
 from openmarlin.tasks.settings import ReadSettings
 from openmarlin.tasks.splits import TRAIN
 from openmarlin.video.picture import Image
+
+_WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def open_source(
     """A model folder, or a table of predictions.
 
     Args:
-        path: of it, or the name of a task that comes with the package.
+        path: of it.
         labels: columns that a table predicts, see `read_target`.
         rows: all labelled rows: a table predicts some, and those of train are the prior.
         s: how videos are read.
@@ -88,7 +91,7 @@ def open_source(
     Raises:
         OpenMarlinError: it is neither, cannot be used, or predicts something else.
     """
-    path = TASKS.get(str(path)) or existing(path)
+    path = existing(path)
     if not path.is_dir():
         return TableSource(path, like.target if like else read_target(path, labels, rows), rows)
     source = ModelSource(path, s)
@@ -134,7 +137,10 @@ class ModelSource:
         choose(s.precision, "auto", next(self.model.encoder.parameters()).device)
         self.target, config = self.model.target, self.model.config
         self.prior = config.prior
-        self.sha256 = self.model.sha256
+        digest = hashlib.sha256()
+        for name in (CONFIG, _WEIGHTS, HEAD):
+            digest.update(file_sha256(path / name).encode())
+        self.sha256 = digest.hexdigest()
         self.details = {
             "trained on": config.trained_on,
             "chosen on": config.chosen_on,
