@@ -1,6 +1,6 @@
 """What teachers and mesh say of the frames of a store: measured once, kept beside its shards.
 
-    STORE/measured-1a2b3c4d/tracks-000256.npz    the tracks 256 .. 511
+    STORE/measured-1a2b3c4d/tracks-000256-000511.npz
 
 The name of the folder tells store and teachers apart. Every fourth frame is measured. A run that is
 interrupted goes on with the tracks that are missing.
@@ -75,24 +75,31 @@ def measure(store: Store, teachers: Path | None, *, progress: bool = False) -> M
     """
     folder = store.path / f"measured-{_stamp(store, teachers)}"
     folder.mkdir(exist_ok=True)
-    firsts = range(0, len(store), _TRACKS)
-    files = {first: folder / f"tracks-{first:06d}.npz" for first in firsts}
-    missing = [first for first, file in files.items() if not file.is_file()]
+    files = {tracks: folder / _file_name(tracks) for tracks in _parts(len(store))}
+    missing = {tracks: file for tracks, file in files.items() if not file.is_file()}
     if missing:
         measurer = _Measurer(store, Staff(teachers))
         with job_progress("tracks") as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             bar.disable = bar.disable or not progress
-            task = bar.add_task("asking teachers", total=len(missing) * _TRACKS, note="")
-            for first in missing:
-                numbers = range(first, min(first + _TRACKS, len(store)))
+            task = bar.add_task("asking teachers", total=sum(map(len, missing)), note="")
+            for tracks, file in missing.items():
                 parts = []
-                for part in pool.map(measurer.track, numbers):
+                for part in pool.map(measurer.track, tracks):
                     parts.append(part)
                     bar.advance(task)
-                _write(files[first], parts)
+                _write(file, parts)
     counts = [count_measured(track) for track in store.tracks]
     starts = np.concatenate([[0], np.cumsum(counts)])
     return Measurements(_join([_read(file) for file in files.values()]), starts)
+
+
+def _parts(n_tracks: int) -> list[range]:
+    """Tracks that share a file."""
+    return [range(i, min(i + _TRACKS, n_tracks)) for i in range(0, n_tracks, _TRACKS)]
+
+
+def _file_name(tracks: range) -> str:
+    return f"tracks-{tracks.start:06d}-{tracks[-1]:06d}.npz"
 
 
 class _Measurer:

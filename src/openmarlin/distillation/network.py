@@ -58,7 +58,8 @@ class Whitening(nn.Module):
             variances, axes = torch.linalg.eigh(self.covariance)
             scales = (variances.clamp(min=0) + _LEAST * variances.mean()).rsqrt()
             matrix = (axes * scales) @ axes.T
-        return (features - self.mean) @ matrix
+        white: Tensor = (features - self.mean) @ matrix
+        return white
 
     def _observe(self, features: Tensor) -> None:
         self.n_batches += 1

@@ -101,7 +101,7 @@ class Targets:
             turned: and then turned clockwise, radians.
         """
         source = self.mirrored if mirrored else self.plain
-        values = source[self.starts[track] + frames].copy()
+        values: Floats = source[self.starts[track] + frames].copy()
         if turned:
             mean, scale = self.moments[POSE]
             where = self[POSE]
