@@ -12,7 +12,8 @@ from torch import Tensor
 
 from openmarlin.distillation.network import Predictions, Student
 from openmarlin.distillation.settings import DistilSettings
-from openmarlin.distillation.targets import Targets
+from openmarlin.distillation.targets import IN_TIME, Targets
+from openmarlin.distillation.teachers import TEACHERS
 from openmarlin.errors import InputError, option
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import save_folder
@@ -47,13 +48,7 @@ class Distillation(Task):
         self.kinds = {c.name: c.where for c in targets.columns}
         self.kinds[SPREAD] = slice(self.n_frame, self.n_frame + n_spread)
         self.step_kinds = _places_within(self.kinds, in_time.tolist())
-        for name in settings.weights:
-            if name not in self.kinds:
-                known = ", ".join(self.kinds)
-                raise InputError(
-                    f"there are no targets '{name}' for {option('weights', name)}"
-                    f"{nearest(name, self.kinds) or f'; there are {known}'}"
-                )
+        _check_weights(settings)
         generator = torch.Generator().manual_seed(settings.seed)
         student = Student(encoder, self.n_frame, n_spread, len(in_time), generator)
         self.players = {
@@ -152,6 +147,16 @@ class Distillation(Task):
         weights = {name: self.settings.weights.get(name, 1.0) for name in errors}
         total = sum(weights[name] * error for name, error in errors.items())
         return total / sum(weights.values())  # type: ignore[return-value]
+
+
+def _check_weights(settings: DistilSettings) -> None:
+    """A recipe may weigh targets of teachers that are not there, but none that nobody knows."""
+    taught = (name for teacher in TEACHERS.values() for name in teacher.says)
+    known = (*IN_TIME, SPREAD, *taught)
+    for name in settings.weights:
+        if name not in known:
+            where = option(f"weights.{name}", settings.weights[name])
+            raise InputError(f"{where}: there are no such targets{nearest(name, known)}")
 
 
 class _Explained:
