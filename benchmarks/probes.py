@@ -44,6 +44,7 @@ LEAST_SPREAD = 0.02  # of a target over windows; what hardly varies is not regre
 RESAMPLES = 1000
 TINY_WIDTH = PRESETS["tiny"].width
 ALPHAS = np.logspace(0, 5, 11)
+FALSE = 0.01  # of pairs of strangers that are taken for one person
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,28 @@ def identity(features: Array, windows: Windows) -> dict[str, Score]:
             ).mean() / 2
             auc.setdefault(groups[i], []).append(float(wins))
             first.setdefault(groups[i], []).append(float(positives.max() > negatives.max()))
-    return {"auc": _mean_of_groups(auc), "recall@1": _mean_of_groups(first)}
+    found = _found(near, groups, other & same, ~same)
+    return {"auc": _mean_of_groups(auc), "recall@1": _mean_of_groups(first), "tpr": found}
+
+
+def _found(near: Array, groups: Array, positive: Array, negative: Array) -> Score:
+    """Share of the pairs of one person above what one in a hundred pairs of strangers reaches.
+
+    The threshold is that of all groups, each counted alike; resamples do not move it.
+    """
+    first, second = np.nonzero(np.triu(negative))
+    weights = 1 / np.bincount(np.unique(groups, return_inverse=True)[1])
+    index = np.unique(groups, return_inverse=True)[1]
+    scores, chances = near[first, second], weights[index[first]] * weights[index[second]]
+    order = np.argsort(-scores)
+    threshold = scores[order][np.searchsorted(np.cumsum(chances[order]), FALSE * chances.sum())]
+    shares: dict[str, list[float]] = {}
+    for i in range(len(near)):
+        if positive[i].any():
+            shares.setdefault(groups[i], []).append(
+                float((near[i][positive[i]] > threshold).mean())
+            )
+    return _mean_of_groups(shares)
 
 
 def _mean_of_groups(values: dict[str, list[float]]) -> Score:
@@ -278,6 +300,7 @@ def probe(features: Array, windows: Windows) -> dict[str, Score]:
         "head pose, mean (R²)": movement(features, windows, pose, "mean"),
         "identity (AUC)": same["auc"],
         "identity (recall@1)": same["recall@1"],
+        "identity (TPR at 1 % FPR)": same["tpr"],
         "real or fake (AUC)": fakes(features, windows),
         "emotion (accuracy)": emotions(features, windows),
     }
@@ -303,10 +326,11 @@ def intervals(drawn: Draws) -> dict[str, list[float]]:
     }
 
 
-def run(windows: Windows, models: dict[str, list[str]], folder: Path) -> tuple[Rows, Rows]:
-    """What each contender reaches, and what models are ahead of random weights of their size."""
+def run(windows: Windows, models: dict[str, list[str]], folder: Path) -> tuple[Rows, Rows, Rows]:
+    """What contenders reach, and how far models are ahead of random weights and of pixels."""
     rows: Rows = {}
     ahead: Rows = {}
+    ahead_of_pixels: Rows = {}
 
     def measure(name: str, seeds: list[Array]) -> Draws:
         drawn = draws(seeds, windows)
@@ -314,7 +338,7 @@ def run(windows: Windows, models: dict[str, list[str]], folder: Path) -> tuple[R
         console.print(name, {key: round(float(v[0]), 3) for key, v in drawn.items()})
         return drawn
 
-    measure("raw pixels, PCA", [pixels(windows)])
+    raw = measure("raw pixels, PCA", [pixels(windows)])
     measure("mesh and blendshapes, PCA", [landmarks(windows)])
     by_chance: dict[int, Draws] = {}
     for name, paths in models.items():
@@ -325,7 +349,8 @@ def run(windows: Windows, models: dict[str, list[str]], folder: Path) -> tuple[R
             by_chance[size] = measure(f"random weights, {size} px", made)
         drawn = measure(name, [features(encoder, windows, folder) for encoder in encoders])
         ahead[name] = intervals({key: v - by_chance[size][key] for key, v in drawn.items()})
-    return rows, ahead
+        ahead_of_pixels[name] = intervals({key: v - raw[key] for key, v in drawn.items()})
+    return rows, ahead, ahead_of_pixels
 
 
 def show(results: Rows, title: str) -> None:
@@ -353,10 +378,12 @@ def main() -> None:
             ((windows.table.emotion != "") & (windows.table.kind == "real")).sum()
         ),
     }
-    rows, ahead = run(windows, models, args.windows / "features")
+    rows, ahead, ahead_of_pixels = run(windows, models, args.windows / "features")
     show(rows, "Frozen features")
     show(ahead, "Ahead of random weights")
-    save("probes", {"counts": counts, "rows": rows, "ahead": ahead})
+    show(ahead_of_pixels, "Ahead of raw pixels")
+    found = {"rows": rows, "ahead": ahead, "ahead_of_pixels": ahead_of_pixels}
+    save("probes", {"counts": counts, **found})
 
 
 if __name__ == "__main__":

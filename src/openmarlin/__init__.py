@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from openmarlin.jobs.distil import distil
     from openmarlin.jobs.evaluate import evaluate
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.faces import faces
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Encoder",
     "__version__",
+    "distil",
     "evaluate",
     "extract",
     "faces",
@@ -44,6 +46,7 @@ __all__ = [
 
 _HOMES = {
     "Encoder": "openmarlin.model.encoder",
+    "distil": "openmarlin.jobs.distil",
     "evaluate": "openmarlin.jobs.evaluate",
     "extract": "openmarlin.jobs.extract",
     "faces": "openmarlin.jobs.faces",

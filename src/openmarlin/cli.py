@@ -27,6 +27,7 @@ from rich.markup import escape
 from openmarlin import __version__
 from openmarlin.console import console
 from openmarlin.data.layouts import LAYOUTS
+from openmarlin.distillation.settings import DistilSettings
 from openmarlin.errors import InputError, OpenMarlinError, on_command_line
 from openmarlin.jobs.settings import (
     ExtractSettings,
@@ -139,6 +140,12 @@ VERBS = {
     "pretrain": Verb(
         PretrainSettings,
         "Pre-train a model on a store.",
+        "The store that `openmarlin prepare` wrote.",
+        memory="keep_freed_memory",
+    ),
+    "distil": Verb(
+        DistilSettings,
+        "Teach a model what trained nets and the face mesh see in a store.",
         "The store that `openmarlin prepare` wrote.",
         memory="keep_freed_memory",
     ),

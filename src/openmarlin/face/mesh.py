@@ -30,6 +30,53 @@ FOREHEAD = (10, 54, 67, 68, 69, 103, 104, 108, 109, 151, 284, 297, 298, 299, 332
 # fmt: on
 
 
+_MIDDLE = (
+    0,
+    1,
+    2,
+    4,
+    5,
+    6,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    94,
+    151,
+    152,
+    164,
+    168,
+    175,
+    195,
+    197,
+    199,
+    200,
+)
+# fmt: on
+_FIRST_LEFT, _FIRST_IRIS = 248, 468  # points of the person's left half, in the order of the right
+
+
+def _mirrored() -> NDArray[np.int64]:
+    twins = np.arange(N_POINTS)
+    right = np.setdiff1d(np.arange(_FIRST_LEFT), _MIDDLE)
+    left = np.arange(_FIRST_LEFT, _FIRST_IRIS)
+    twins[right], twins[left] = left, right
+    twins[_FIRST_IRIS:] = (473, 476, 475, 474, 477, 468, 471, 470, 469, 472)
+    return twins
+
+
+MIRRORED = _mirrored()
+"""(478,): the point that stands in a mirrored picture where this one's mirror image is."""
+
+
 def fill_gaps(meshes: list[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
     """Fill the gaps of (T) meshes by straight lines in time; None if there is no mesh at all."""
     seen = [i for i, mesh in enumerate(meshes) if mesh is not None]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from openmarlin.model.layers import Block
+from openmarlin.native import has_bf16
+from openmarlin.training.muon import Float32Muon
 from openmarlin.training.settings import RunSettings
 
 MakeOptimizer = Callable[[nn.Module, float], torch.optim.Optimizer]
@@ -87,7 +89,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
         ids = set(map(id, matrices))
         others = [p for p in module.parameters() if id(p) not in ids]
         self._parts: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(matrices, muon_lr, weight_decay),
+            _muon(matrices)(matrices, muon_lr, weight_decay),
             torch.optim.AdamW(others, lr, betas, weight_decay=weight_decay, fused=True),
         )
         super().__init__([*matrices, *others], {})
@@ -102,6 +104,12 @@ class MuonAndAdamW(torch.optim.Optimizer):
         assert closure is None
         for part in self._parts:
             part.step()
+
+
+def _muon(matrices: Sequence[Tensor]) -> type[torch.optim.Muon]:
+    """torch's, or where that would be emulated the one in float32."""
+    on_cpu = all(matrix.device.type == "cpu" for matrix in matrices)
+    return Float32Muon if on_cpu and not has_bf16() else torch.optim.Muon
 
 
 LR_BATCH = 256
