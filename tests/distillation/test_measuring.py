@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from teaching import face_store
 
 from openmarlin.data.store import Store
 from openmarlin.distillation import measuring
 from openmarlin.distillation.measuring import BLENDSHAPES, MESH, POSE, count_measured, measure
+from openmarlin.errors import InputError
 
 
 def test_all_frames_are_measured_once(
@@ -36,6 +38,20 @@ def test_all_frames_are_measured_once(
     for name, value in first.values.items():
         np.testing.assert_array_equal(again.values[name], value)
     assert [file.stat().st_mtime_ns for file in files[1:]] == stamps[1:]
+
+
+def test_what_is_damaged_is_named(clips: Path, tmp_path: Path) -> None:
+    store = face_store(clips, tmp_path / "store")
+    measure(store, None)
+    (file,) = store.path.glob("measured-*/*.npz")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"\.npz: damaged; remove it, and it is measured anew"):
+        measure(store, None)
+    file.unlink()
+    file.parent.rmdir()
+    file.parent.write_text("in the way")
+    with pytest.raises(InputError, match="cannot be made"):
+        measure(store, None)
 
 
 def test_other_teachers_have_another_place(store: Store, teachers: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from openmarlin.console import job_progress
 from openmarlin.data.store import INDEX_FILE, Store, Track
 from openmarlin.distillation.teachers import Staff, teacher_files
+from openmarlin.errors import InputError
 from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
 from openmarlin.face.landmarker import Face, Landmarker
 from openmarlin.face.mesh import N_POINTS
@@ -74,7 +76,10 @@ def measure(store: Store, teachers: Path | None, *, progress: bool = False) -> M
         InputError: a teacher cannot be read, the disk is full, a shard is damaged.
     """
     folder = store.path / f"measured-{_stamp(store, teachers)}"
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {error.strerror}") from None
     files = {tracks: folder / _file_name(tracks) for tracks in _parts(len(store))}
     missing = {tracks: file for tracks, file in files.items() if not file.is_file()}
     if missing:
@@ -162,8 +167,11 @@ def _write(file: Path, parts: Sequence[dict[str, Floats]]) -> None:
 
 
 def _read(file: Path) -> dict[str, Floats]:
-    with np.load(file) as arrays:
-        return {name: arrays[name].astype(np.float32) for name in arrays.files}
+    try:
+        with np.load(file) as arrays:
+            return {name: arrays[name].astype(np.float32) for name in arrays.files}
+    except (OSError, ValueError, BadZipFile):
+        raise InputError(f"{file}: damaged; remove it, and it is measured anew") from None
 
 
 def _stamp(store: Store, teachers: Path | None) -> str:

@@ -64,9 +64,17 @@ class Whitening(nn.Module):
     def _observe(self, features: Tensor) -> None:
         self.n_batches += 1
         share = torch.maximum(1 / self.n_batches, self.n_batches.new_tensor(_MOMENTUM))
-        self.mean.lerp_(features.mean(dim=0), share)
+        self.mean.lerp_(_of_all_processes(features.mean(dim=0)), share)
         centred = features - self.mean
-        self.covariance.lerp_(centred.T @ centred / len(features), share)
+        self.covariance.lerp_(_of_all_processes(centred.T @ centred / len(features)), share)
+
+
+def _of_all_processes(moment: Tensor) -> Tensor:
+    """The mean of a moment over the processes of a run, which have batches of one size."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(moment)
+        moment = moment / torch.distributed.get_world_size()
+    return moment
 
 
 class Student(nn.Module):

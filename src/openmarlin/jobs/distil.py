@@ -61,10 +61,13 @@ def distil(
                 )
             )
             folder.begin()
-        measured = measure(store, request.teachers, progress=progress)
-        clips, targets = distil_data(store, measured, encoder.config, request)
         start = Checkpoints(request.out).newest() if request.resume else None
         stack.enter_context(engine)
+        if is_main_process():
+            measure(store, request.teachers, progress=progress)
+        engine.barrier()  # the others read what the first has written
+        measured = measure(store, request.teachers)
+        clips, targets = distil_data(store, measured, encoder.config, request)
         run = Run(request, engine, folder, start, progress=progress)
         fitted = fit(Distillation(encoder, targets, request), clips, run)
         if folder is not None:
