@@ -52,14 +52,18 @@ class Whitening(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, D) -> (B, D), float32."""
         features = features.float()
-        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        with torch.autocast(features.device.type, enabled=False):
             if self.training:
-                self._observe(features)
-            variances, axes = torch.linalg.eigh(self.covariance)
-            scales = (variances.clamp(min=0) + _LEAST * variances.mean()).rsqrt()
-            matrix = (axes * scales) @ axes.T
-        white: Tensor = (features - self.mean) @ matrix
+                self._observe(features.detach())
+            white: Tensor = (features - self.mean) @ self._matrix()
         return white
+
+    def _matrix(self) -> Tensor:
+        """The inverse root of the covariance (D, D); directions of no variance are held back."""
+        variances, axes = torch.linalg.eigh(self.covariance)
+        scales = (variances.clamp(min=0) + _LEAST * variances.mean()).rsqrt()
+        matrix: Tensor = (axes * scales) @ axes.T
+        return matrix
 
     def _observe(self, features: Tensor) -> None:
         self.n_batches += 1
@@ -125,9 +129,12 @@ class Student(nn.Module):
         """
         tokens = self._tokens(clips, clip_masks)
         n_steps = self.encoder.config.grid[0]
-        of_steps = tokens.reshape(len(tokens), n_steps, -1, tokens.shape[2]).mean(dim=2)
+        of_steps = tokens.reshape(len(tokens), n_steps, -1, tokens.shape[2])
+        # A mean in bfloat16 would round away what tells faces apart.
+        of_steps = of_steps.mean(dim=2, dtype=torch.float32)
         norm = self.encoder.norm
-        still = norm(self._tokens(pictures, picture_masks).mean(dim=1))
+        still = self._tokens(pictures, picture_masks)
+        still = norm(still.mean(dim=1, dtype=torch.float32))
         n_clips = len(tokens)
         features = torch.cat([norm(of_steps.mean(dim=1)), still])
         steps = torch.cat([norm(of_steps).flatten(0, 1), still])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,13 @@ class Distillation(Task):
     def __init__(self, encoder: Encoder, targets: Targets, settings: DistilSettings) -> None:
         self.settings, self.config = settings, encoder.config
         self.n_frame = targets.plain.shape[1]
-        n_spread, in_time = len(targets.moving), targets.in_time
+        n_spread, self.in_time = len(targets.moving), targets.in_time.tolist()
         self.kinds = {c.name: c.where for c in targets.columns}
         self.kinds[SPREAD] = slice(self.n_frame, self.n_frame + n_spread)
-        self.step_kinds = _places_within(self.kinds, in_time.tolist())
+        self.step_kinds = _places_within(self.kinds, self.in_time)
         _check_weights(settings)
         generator = torch.Generator().manual_seed(settings.seed)
-        student = Student(encoder, self.n_frame, n_spread, len(in_time), generator)
+        student = Student(encoder, self.n_frame, n_spread, len(self.in_time), generator)
         self.players = {
             "student": Player(student, make_optimizer(settings), clip_grad=settings.clip_grad)
         }
@@ -80,7 +80,7 @@ class Distillation(Task):
         del player, generator  # there is one, and nothing is drawn
         predictions: Predictions = shared
         pictures = batch["picture_target"].flatten(0, 1)
-        steps = torch.cat([pictures[:, where] for where in self._in_time()], dim=1)
+        steps = pictures[:, self.in_time]
         of_clips = self._errors(predictions.clips, batch["clip_target"], self.kinds)
         of_pictures = self._errors(predictions.pictures, pictures, self._frame_kinds())
         of_steps = self._errors(predictions.steps, batch["step_target"], self.step_kinds)
@@ -125,9 +125,6 @@ class Distillation(Task):
         own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         encoder.load_state_dict(own, assign=True)
         save_folder(encoder, folder)
-
-    def _in_time(self) -> Iterator[slice]:
-        return (self.kinds[name] for name in self.step_kinds)
 
     def _frame_kinds(self) -> dict[str, slice]:
         return {name: where for name, where in self.kinds.items() if name != SPREAD}
