@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from teaching import write_teacher
 
-from openmarlin.distillation.teachers import ARCFACE, DLIB, TEACHERS, Staff, teacher_files
+from openmarlin.distillation.teachers import ARCFACE, DLIB, TEACHERS, TeacherNets, teacher_files
 from openmarlin.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -61,20 +61,20 @@ def test_teachers_answer_in_their_order_and_by_their_names(tmp_path: Path) -> No
     write_teacher(tmp_path, "dlib_face_recognition", 150, 8)
     assert [file.suffix for file in teacher_files(tmp_path)] == [".xml", ".bin"] * 2
     images = [RNG.integers(0, 255, (256, 256, 3), np.uint8) for _ in range(3)]
-    answers = Staff(tmp_path).ask(images, [face(), face(0.1), face(-0.2)])
+    answers = TeacherNets(tmp_path).ask(images, [face(), face(0.1), face(-0.2)])
     assert {name: values.shape for name, values in answers.items()} == {
         "dlib": (3, 8),
         "mobileface": (3, 24),
     }
-    alone = Staff(tmp_path).ask(images[:1], [face()])
+    alone = TeacherNets(tmp_path).ask(images[:1], [face()])
     assert np.isfinite(alone["mobileface"]).all()
-    assert Staff(None).nets == {}
+    assert TeacherNets(None).nets == {}
     assert teacher_files(None) == []
 
 
 def test_a_folder_without_teachers_and_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no teacher there; OpenVINO files .*mobileface\.xml"):
-        Staff(tmp_path)
+        TeacherNets(tmp_path)
     (tmp_path / "mobileface.xml").write_text("<html>404</html>")
     with pytest.raises(InputError, match=r"mobileface\.xml: not a network that OpenVINO reads"):
-        Staff(tmp_path)
+        TeacherNets(tmp_path)

@@ -121,7 +121,7 @@ class DistilDataset(Dataset[Sample]):
         self.store, self.targets, self.clips, self.frames = store, targets, clips, frames
         self.sums = np.cumsum(chances)
         self.config, self.settings, self.augment = config, settings, augment
-        margin = int(store.info.get("settings", {}).get("margin", 0))
+        margin = store.margin
         self.side = store.size - 2 * margin
 
     def __len__(self) -> int:

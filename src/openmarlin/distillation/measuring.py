@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from openmarlin.console import job_progress
 from openmarlin.data.store import INDEX_FILE, Store, Track
-from openmarlin.distillation.teachers import Staff, teacher_files
+from openmarlin.distillation.teachers import TeacherNets, teacher_files
 from openmarlin.errors import InputError
 from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
 from openmarlin.face.landmarker import Face, Landmarker
@@ -69,7 +69,7 @@ def measure(store: Store, teachers: Path | None, *, progress: bool = False) -> M
 
     Args:
         store: to read from; the measurements are written into its folder.
-        teachers: folder of teachers' files, see `Staff`; None: the mesh alone.
+        teachers: folder of teachers' files, see `TeacherNets`; None: the mesh alone.
         progress: show a bar.
 
     Raises:
@@ -83,7 +83,7 @@ def measure(store: Store, teachers: Path | None, *, progress: bool = False) -> M
     files = {tracks: folder / _file_name(tracks) for tracks in _parts(len(store))}
     missing = {tracks: file for tracks, file in files.items() if not file.is_file()}
     if missing:
-        measurer = _Measurer(store, Staff(teachers))
+        measurer = _Measurer(store, TeacherNets(teachers))
         with job_progress("tracks") as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             bar.disable = bar.disable or not progress
             task = bar.add_task("asking teachers", total=sum(map(len, missing)), note="")
@@ -108,8 +108,8 @@ def _file_name(tracks: range) -> str:
 
 
 class _Measurer:
-    def __init__(self, store: Store, staff: Staff) -> None:
-        self.store, self.staff = store, staff
+    def __init__(self, store: Store, teachers: TeacherNets) -> None:
+        self.store, self.teachers = store, teachers
         self.landmarker = Landmarker(blendshapes=True)
 
     def track(self, number: int) -> dict[str, Floats]:
@@ -123,7 +123,7 @@ class _Measurer:
 
     def _frames(self, number: int, frames: Sequence[int]) -> dict[str, Floats]:
         images = list(self.store.read(number, frames)[0])
-        margin = int(self.store.info.get("settings", {}).get("margin", 0))
+        margin = self.store.margin
         low, high = margin, self.store.size - margin
         box = np.array([low, low, high, high], np.float32)
         found = [row[0] for row in self.landmarker.follow(images, [[box]] * len(images))]
@@ -131,7 +131,9 @@ class _Measurer:
         faces = [face for face in found if face is not None]
         if not faces:
             return {name: np.full((len(frames), *shape), np.nan) for name, shape in _OWN.items()}
-        answers = _own(faces) | self.staff.ask([images[i] for i in seen], [f.points for f in faces])
+        answers = _own(faces) | self.teachers.ask(
+            [images[i] for i in seen], [f.points for f in faces]
+        )
         return {name: _spread(values, seen, len(frames)) for name, values in answers.items()}
 
 

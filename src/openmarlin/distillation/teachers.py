@@ -87,7 +87,7 @@ PROBABILITIES = ("expression", "emotion")
 """Outputs that are probabilities of classes; the others are embeddings."""
 
 
-class Staff:
+class TeacherNets:
     """The teachers of a folder, loaded.
 
     Args:

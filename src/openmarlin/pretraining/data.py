@@ -55,7 +55,7 @@ def pretraining_data(store: Store, config: ModelConfig, settings: PretrainSettin
 def _transforms(
     store: Store, config: ModelConfig, settings: PretrainSettings, *, augment: bool
 ) -> list[Transform]:
-    margin = int(store.info.get("settings", {}).get("margin", 0))
+    margin = store.margin
     crop = settings.crop if augment else 0.0
     transforms: list[Transform] = [Crop(store.size, margin, config.image_size, crop)]
     if augment and settings.flip:

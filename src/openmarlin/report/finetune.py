@@ -43,7 +43,7 @@ def row_pictures(labelled: LabelledStore, place: int) -> list[Image]:
     store, number = labelled.store, int(tracks[0])
     last = store.tracks[number].n_frames - 1
     images, _ = store.read(number, np.linspace(0, last, _FRAMES).astype(int).tolist())
-    margin = int(store.info.get("settings", {}).get("margin", 0))
+    margin = store.margin
     return list(crop_images(images, face_view(store.size, margin), _PICTURE_PX))
 
 

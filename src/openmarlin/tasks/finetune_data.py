@@ -218,7 +218,7 @@ def _add_target(labelled: LabelledStore) -> AddTarget:
 
 
 def _crop(store: Store, config: ModelConfig, amount: float) -> Crop:
-    margin = int(store.info.get("settings", {}).get("margin", 0))
+    margin = store.margin
     return Crop(store.size, margin, config.image_size, amount)
 
 

@@ -65,6 +65,11 @@ class Store:
     def __len__(self) -> int:
         return len(self.tracks)
 
+    @property
+    def margin(self) -> int:
+        """Pixels around the square of the face, on each side of a crop."""
+        return int(self.info.get("settings", {}).get("margin", 0))
+
     def read(
         self, track_index: int, frames: Sequence[int]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:

@@ -68,7 +68,7 @@ class FaceClips(Dataset[Sample]):
     ) -> None:
         self.store, self.tracks, self.ticks, self.config = store, list(tracks), ticks, config
         self.seed = seed
-        self._margin = int(store.info.get("settings", {}).get("margin", 0))
+        self._margin = store.margin
 
     def __len__(self) -> int:
         return len(self.tracks)

@@ -49,7 +49,7 @@ def real_faces(store: Store, pair: Pair, size: int, ticks: int) -> Images:
     """The first ticks of a pair's face, uint8 (T, S, S, 3), as many as the sound has, too."""
     face = store.tracks[pair.face]
     count = min(ticks, count_ticks(face), count_ticks(store.tracks[pair.sound]))
-    margin = int(store.info.get("settings", {}).get("margin", 0))
+    margin = store.margin
     images, _ = store.read(pair.face, [frame_of(face, tick) for tick in range(count)])
     return crop_images(images, face_view(store.size, margin), size)
 

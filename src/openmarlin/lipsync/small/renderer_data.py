@@ -38,7 +38,7 @@ def open_cache(
     mouths = [m for m in read_mouths(store, [*train, *held_out]) if len(m) >= _LEAST]
     if not mouths:
         raise InputError(f"{store.path}: no face is seen for long enough to learn from")
-    margin = int(store.info.get("settings", {}).get("margin", 0))
+    margin = store.margin
     path = folder / CACHE_FILE
     return WindowCache(
         path, settings.size, store.size, margin, mouths, settings.track_frames, basis
