@@ -5,9 +5,10 @@ READY := .venv/ready
 
 .PHONY: demo test test-slow test-wheel test-lowest check reference bench clean
 
-demo: $(READY)  ## features of the example clips with a report, faces in numbers, and what the model sees in a masked face
+demo: $(READY)  ## features of the example clips with a report, faces in numbers, expressions, and what the model sees in a masked face
 	$(BIN)/openmarlin extract examples/clips --out demo-out/features --faces all --overwrite
 	$(BIN)/openmarlin faces examples/clips --out demo-out/faces --overwrite
+	$(BIN)/openmarlin predict examples/clips --out demo-out/expressions --overwrite
 	$(BIN)/openmarlin reconstruct examples/clips/single_face.mp4 --out demo-out/reconstruction --overwrite
 
 test: $(READY)  ## the fast suite (about 15 to 20 minutes on two cores)

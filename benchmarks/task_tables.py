@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from openmarlin.model.zoo import DEFAULT_ENCODER
+
 NAMES = {
     "pixels": "raw pixels, PCA",
     "random": "random weights, 224 px",
-    "shipped": "openmarlin_vit_tiny, as it ships",
+    "shipped": f"{DEFAULT_ENCODER}, as it ships",
 }
 TITLES = {
     "actions": "Actions of a face, five labels",

@@ -37,7 +37,7 @@ from openmarlin.face.landmarker import shared_landmarker
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, save_folder, weights_sha256
-from openmarlin.model.zoo import DEFAULT_MODEL
+from openmarlin.model.zoo import DEFAULT_ENCODER
 from openmarlin.output import Failures
 from openmarlin.tasks.evaluation import evaluate_predictions
 from openmarlin.tasks.inference import unlabelled
@@ -99,7 +99,7 @@ class PixelEncoder:
 def random_weights(folder: Path) -> Path:
     """The shape of the weights that ship, not trained; made once."""
     if not folder.is_dir():
-        config = load(DEFAULT_MODEL).config.changed(name="random", trained=False, source="")
+        config = load(DEFAULT_ENCODER).config.changed(name="random", trained=False, source="")
         encoder = Encoder(config.encoder_alone(), torch.Generator().manual_seed(0))
         save_folder(encoder, folder)
     return folder
@@ -154,13 +154,13 @@ def run(labels: Path, out: Path, tasks: Sequence[Task]) -> dict[str, Any]:
 
 def _one_split(task: Task, table: Path, out: Path, random: Path) -> dict[str, Any]:
     """The verb itself, and its shares of the labels."""
-    shipped = load(DEFAULT_MODEL)
+    shipped = load(DEFAULT_ENCODER)
     pixels = pixel_features(
         table, out / f"{task.name}-pixels-features", shipped.config, weights_sha256(shipped)
     )
     contenders: dict[str, dict[str, Any]] = {
-        "pixels": {"model": DEFAULT_MODEL, "features": pixels},
-        "shipped": {"model": DEFAULT_MODEL},
+        "pixels": {"model": DEFAULT_ENCODER, "features": pixels},
+        "shipped": {"model": DEFAULT_ENCODER},
         "random": {"model": str(random)},
     }
     for name, how in contenders.items():
@@ -196,7 +196,7 @@ def _folds(task: Task, table: Path, out: Path, random: Path) -> dict[str, Any]:
     rows = read_manifest(table).rows
     target = infer_target(task.label, rows)
     folds = _fold_of(rows, target.encode(rows))
-    shipped = load(DEFAULT_MODEL)
+    shipped = load(DEFAULT_ENCODER)
     parts = out / f"{task.name}-pixels-features"
     pixel_features(table, parts, shipped.config, weights_sha256(shipped))
     every: dict[str, Predictions] = {}

@@ -215,7 +215,7 @@ def spoil_folder(kind: str, good: Path, state: dict[str, torch.Tensor]) -> None:
     [
         (
             "absent",
-            "there is no model .*nowhere.* nor one of openmarlin_vit_tiny, tiny, .*large_ytf",
+            "there is no model .*nowhere.* nor one of openmarlin_face_tiny, .*tiny, .*large_ytf",
         ),
         ("empty folder", "holds no model: none of model.safetensors"),
         ("empty file", "is not a checkpoint"),

@@ -17,7 +17,7 @@ from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import to_model_input
 from openmarlin.model.openvino_graph import build_graph, patchify_bytes
 from openmarlin.model.runner import EncoderRunner, choose
-from openmarlin.model.zoo import DEFAULT_MODEL
+from openmarlin.model.zoo import DEFAULT_ENCODER
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SMALL = ModelConfig(image_size=32, frames=4, patch=8, width=48, depth=2, heads=3)
@@ -260,5 +260,5 @@ def test_encode_gives_what_extract_gives(clips: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(EncoderRunner, "__call__", recorded)
     table = openmarlin.extract(clips / "single_face.mp4")
     monkeypatch.undo()
-    features = openmarlin.load(DEFAULT_MODEL).encode(np.concatenate(crops))
+    features = openmarlin.load(DEFAULT_ENCODER).encode(np.concatenate(crops))
     np.testing.assert_array_equal(features, table.embeddings)

@@ -25,6 +25,9 @@ from openmarlin.training.task import Batch, Losses, Monitor, Player, Progress, T
 MONITOR = Monitor("val_r2", "max")
 SPREAD = "spread"
 
+CLIP_COUNTS_AS = 4
+"""Pictures, in the loss. More, and the few clips of a step would drown the rest in their noise."""
+
 
 class Distillation(Task):
     """A student of teachers and mesh.
@@ -85,10 +88,12 @@ class Distillation(Task):
         of_pictures = self._errors(predictions.pictures, pictures, self._frame_kinds())
         of_steps = self._errors(predictions.steps, batch["step_target"], self.step_kinds)
         of_stills = self._errors(predictions.picture_steps, steps, self.step_kinds)
-        loss = self._mean(of_clips) + self._mean(of_pictures)
-        loss = loss + self.settings.w_steps * (self._mean(of_steps) + self._mean(of_stills))
+        loss_of_clips = self._mean(of_clips) + self.settings.w_steps * self._mean(of_steps)
+        loss_of_pictures = self._mean(of_pictures) + self.settings.w_steps * self._mean(of_stills)
+        clips, pictures = CLIP_COUNTS_AS * len(predictions.clips), len(predictions.pictures)
+        loss = (clips * loss_of_clips + pictures * loss_of_pictures) / (clips + pictures)
         return {
-            "loss": loss / (2 + 2 * self.settings.w_steps),
+            "loss": loss / (1 + self.settings.w_steps),
             **{
                 name: (of_clips[name] + of_pictures.get(name, of_clips[name])) / 2
                 for name in of_clips

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from openmarlin.model.zoo import DEFAULT_MODEL
+from openmarlin.model.zoo import DEFAULT_AUTOENCODER, DEFAULT_ENCODER
 from openmarlin.settings import Precision, Settings, UserPath, setting
 from openmarlin.video.windows import Tail
 
@@ -27,7 +27,7 @@ class ExtractSettings(Settings):
         saved=False,
     )
     model: str = setting(
-        DEFAULT_MODEL, "Name, folder or checkpoint; see `openmarlin models`.", group=ENCODER
+        DEFAULT_ENCODER, "Name, folder or checkpoint; see `openmarlin models`.", group=ENCODER
     )
     precision: Precision = setting(
         "auto", "Of the arithmetic; auto is the fastest that is faithful here.", group=ENCODER
@@ -107,7 +107,7 @@ class ReconstructSettings(Settings):
         ..., "A folder for strips.png, strips.mp4 and errors.json.", group=OUTPUT, saved=False
     )
     model: str = setting(
-        DEFAULT_MODEL, "A whole autoencoder: name, folder or checkpoint.", group="Model"
+        DEFAULT_AUTOENCODER, "A whole autoencoder: name, folder or checkpoint.", group="Model"
     )
     masking: str = setting("fasking", "The strategy; see `openmarlin masks`.", group=MASKING)
     mask_ratio: float = setting(

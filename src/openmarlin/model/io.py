@@ -80,7 +80,7 @@ def load(
     """A model in evaluation mode.
 
     Args:
-        source: what ships ("openmarlin_vit_tiny"), a preset ("tiny", "small", "base", "large":
+        source: what ships ("openmarlin_face_tiny"), a preset ("tiny", "small", "base", "large":
             untrained, the same weights on every call), a released name ("marlin_vit_base_ytf", ...:
             fetched once), a folder (ours, or of transformers' VideoMAE), or a file (MARLIN's .pt or
             .ckpt, VideoMAE's .pth, safetensors).

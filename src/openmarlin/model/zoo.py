@@ -69,7 +69,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 @dataclass(frozen=True)
 class Shipped:
-    """Weights inside this package: the encoder, and beside it the rest of the autoencoder.
+    """Weights inside this package: an encoder, perhaps with the rest of the autoencoder beside it.
 
     They were trained on clips for research only, so their licence is not that of the code.
     """
@@ -87,21 +87,35 @@ class Shipped:
         return WEIGHTS / self.name
 
 
-DEFAULT_MODEL = "openmarlin_vit_tiny"
-"""Of `extract` and `reconstruct`."""
+DEFAULT_ENCODER = "openmarlin_face_tiny"
+"""Of all that wants features: `extract`, `probe`, `finetune`, `predict`."""
+
+DEFAULT_AUTOENCODER = "openmarlin_vit_tiny"
+"""Of `reconstruct`, and where `distil` starts."""
 
 SHIPPED: dict[str, Shipped] = {
-    DEFAULT_MODEL: Shipped(
-        DEFAULT_MODEL,
+    DEFAULT_ENCODER: Shipped(
+        DEFAULT_ENCODER,
+        "tiny",
+        "clips and photographs, inside",
+        "research, non-commercial",
+        "",
+    ),
+    DEFAULT_AUTOENCODER: Shipped(
+        DEFAULT_AUTOENCODER,
         "tiny",
         "983 tracks, inside",
         "research, non-commercial",
-        "The weights are small and were trained for an hour on two CPU cores: their features tell "
-        "people and head poses apart better than random weights do, and no better than raw pixels "
-        "(docs/lab/probes.md). For work that counts choose others with --model (see `openmarlin "
-        "models`).",
-    )
+        f"These weights fill in masked faces. Their features are no better than raw pixels; "
+        f"{DEFAULT_ENCODER} has better ones (docs/lab/probes.md).",
+    ),
 }
+
+DEFAULT_TASK = "expression"
+"""Of `predict`."""
+
+SHIPPED_TASKS = (DEFAULT_TASK, "actions")
+"""Heads on the default encoder that come with the package, for `predict`."""
 
 
 def caution(config: ModelConfig) -> str:

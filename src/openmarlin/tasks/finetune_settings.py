@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from openmarlin.errors import option
-from openmarlin.model.zoo import DEFAULT_MODEL
+from openmarlin.model.zoo import DEFAULT_ENCODER
 from openmarlin.settings import UserPath, setting
 from openmarlin.tasks.settings import LABELS, LabelSettings
 from openmarlin.training.settings import CADENCE, LENGTH, OPTIMISER, Cadence, RunSettings
@@ -41,7 +41,7 @@ class FinetuneSettings(LabelSettings, RunSettings):
     )
 
     model: str = setting(
-        DEFAULT_MODEL, "Weights to start from, anything `openmarlin.load` takes.", group=MODEL
+        DEFAULT_ENCODER, "Weights to start from, anything `openmarlin.load` takes.", group=MODEL
     )
     image_size: int | None = setting(
         None, "Side of the pictures in pixels, where other than the model's.", group=MODEL, ge=32

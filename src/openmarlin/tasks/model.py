@@ -4,6 +4,8 @@ MODEL/config.json        of the encoder, with a table `task`: see `TaskConfig`
 MODEL/model.safetensors  the encoder
 MODEL/head.safetensors   the head
 MODEL/README.md          the model card
+
+Heads that come with the package share an encoder: their config.json has its name as `encoder`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from openmarlin.errors import ModelError
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, save_folder, weights_sha256
 from openmarlin.model.tensor_files import CONFIG, read, read_json
+from openmarlin.model.zoo import SHIPPED_TASKS, WEIGHTS
 from openmarlin.output import atomic_folder
 from openmarlin.tasks.heads import Head, make_head
 from openmarlin.tasks.labels import Target, Values
@@ -134,13 +137,18 @@ class TaskModel:
     def load(cls, path: str | Path, device: str = "cpu") -> TaskModel:
         """A task model in evaluation mode.
 
+        Args:
+            path: of its folder, or the name of one that ships: "expression", "actions".
+            device: where to.
+
         Raises:
             ModelError: there is none, it has no head, or head and encoder do not fit.
         """
-        path = Path(path).expanduser()
+        path = task_folder(path)
         if not (path / CONFIG).is_file():
             raise ModelError(f"{path}: {_why_none(path)}")
-        table = read_json(path / CONFIG).get("task")
+        content = read_json(path / CONFIG)
+        table = content.get("task")
         if table is None or not (path / HEAD).is_file():
             raise ModelError(
                 f"{path}: an encoder without a head: train one with `openmarlin probe` or "
@@ -156,14 +164,22 @@ class TaskModel:
             Target.of(config.target), Sampling(**config.sampling)
         except (KeyError, TypeError) as error:
             raise ModelError(f"{path / CONFIG}: task: {error}: damaged, or too new") from None
-        encoder = load(path, part="encoder", device=device)
+        encoder = load(content.get("encoder", path), part="encoder", device=device)
         return cls(encoder, _load_head(path, config, device), config)
+
+
+def task_folder(name: str | Path) -> Path:
+    """The folder of a task model that ships, by its name; any other path as it is."""
+    return WEIGHTS / name if str(name) in SHIPPED_TASKS else Path(name).expanduser()
 
 
 def _why_none(path: Path) -> str:
     """Why a path is no folder of a model, and what may have been meant."""
     if not path.exists():
-        return "no such folder; name the folder `model` of a probe or fine-tuning run"
+        return (
+            "no such folder; name the folder `model` of a probe or fine-tuning run, or "
+            f"{' or '.join(SHIPPED_TASKS)}, which come with the package"
+        )
     if (path / MODEL / CONFIG).is_file():
         return f"is a run; its model is {path / MODEL}"
     return "no model of a task: name the folder `model` of a probe or fine-tuning run"

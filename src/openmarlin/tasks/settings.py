@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from openmarlin.model.zoo import DEFAULT_MODEL
+from openmarlin.model.zoo import DEFAULT_ENCODER, DEFAULT_TASK, SHIPPED_TASKS
 from openmarlin.settings import Precision, Settings, UserPath, setting
 from openmarlin.video.windows import Tail
 
@@ -80,7 +80,7 @@ class ProbeSettings(PlaceSettings, LabelSettings, WindowSettings, ReadSettings):
     """How a head is trained on frozen features."""
 
     model: str = setting(
-        DEFAULT_MODEL, "Name, folder or checkpoint; see `openmarlin models`.", group=ENCODER
+        DEFAULT_ENCODER, "Name, folder or checkpoint; see `openmarlin models`.", group=ENCODER
     )
     features: UserPath | None = setting(
         None, "A folder of `extract` with these videos, instead of extracting.", group=ENCODER
@@ -151,8 +151,10 @@ class EvaluateSettings(PlaceSettings, ReadSettings):
 class PredictSettings(PlaceSettings, ReadSettings):
     """How new videos are answered. Rate, stride and crops are those the model has learnt from."""
 
-    model: UserPath = setting(
-        ..., "The folder `model` of a probe or fine-tuning run.", group=ENCODER
+    model: str = setting(
+        DEFAULT_TASK,
+        f"{' or '.join(SHIPPED_TASKS)}, or the folder `model` of a probe or fine-tuning run.",
+        group=ENCODER,
     )
     faces: Literal["largest", "all"] | Annotated[int, Field(ge=1)] = setting(
         "all", "In each window the largest face, all, or the N largest.", group=WINDOWS

@@ -20,7 +20,7 @@ from openmarlin.output import Failures, file_sha256
 from openmarlin.tasks.evaluation import labelled
 from openmarlin.tasks.inference import Answers, answer, answer_windows
 from openmarlin.tasks.labels import Target, Values
-from openmarlin.tasks.model import HEAD, TaskModel, prior_of
+from openmarlin.tasks.model import HEAD, TaskModel, prior_of, task_folder
 from openmarlin.tasks.predictions import Predictions, read_predictions, read_target
 from openmarlin.tasks.settings import ReadSettings
 from openmarlin.tasks.splits import TRAIN
@@ -82,7 +82,7 @@ def open_source(
     """A model folder, or a table of predictions.
 
     Args:
-        path: of it.
+        path: of it, or the name of a model that ships.
         labels: columns that a table predicts, see `read_target`.
         rows: all labelled rows: a table predicts some, and those of train are the prior.
         s: how videos are read.
@@ -91,7 +91,7 @@ def open_source(
     Raises:
         OpenMarlinError: it is neither, cannot be used, or predicts something else.
     """
-    path = existing(path)
+    path = existing(task_folder(path))
     if not path.is_dir():
         return TableSource(path, like.target if like else read_target(path, labels, rows), rows)
     source = ModelSource(path, s)

@@ -1,0 +1,88 @@
+"""How good the heads that ship are: `python -m benchmarks.heads WINDOWS`.
+
+WINDOWS is what `benchmarks.probe_windows` made. Only groups that nothing was trained on are judged,
+each counted alike, with the interval of 1,000 resamples of them. Expressions are those that people
+have labelled, actions what the blendshapes of the mesh say.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.common import console, save
+from benchmarks.probes import Array, Score, Windows, features, intervals
+from benchmarks.task_labels import ACTIONS, actions_of
+from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
+from openmarlin.tasks.model import TaskModel, decide
+
+LABELS = {
+    "neutral": "neutral",
+    "happy": "happy",
+    "sad": "sad",
+    "angry": "angry",
+    "fear": "fearful",
+    "disgust": "disgusted",
+    "surprise": "surprised",
+}
+"""What the corpus calls an emotion, and what the head calls the expression."""
+
+
+def expression(windows: Windows, folder: Path) -> dict[str, Score]:
+    """Accuracy, with both classes of mistakes alike, on labelled windows."""
+    model = TaskModel.load("expression")
+    table = windows.table
+    judged = windows.testing & table.emotion.isin(list(LABELS)).to_numpy()
+    vectors = features(model.encoder, windows, folder)[judged]
+    answers = decide(model.answer(vectors), model.target)[:, 0]
+    labels = [model.target.classes.index(LABELS[each]) for each in table.emotion[judged]]
+    groups = table.group.to_numpy()[judged]
+    hits = {group: (answers == labels)[groups == group] for group in np.unique(groups)}
+    return {"accuracy": Score(hits, lambda parts: float(np.concatenate(parts).mean()))}
+
+
+def actions(windows: Windows, folder: Path) -> dict[str, Score]:
+    """AUC of every action."""
+    model = TaskModel.load("actions")
+    seen = np.isfinite(windows.movement).all(axis=2).any(axis=1)
+    judged = np.flatnonzero(windows.testing & seen)
+    scores = model.answer(features(model.encoder, windows, folder)[judged])
+    labels = np.array([_actions(windows.movement[i]) for i in judged])
+    groups = windows.table.group.to_numpy()[judged]
+    found = {}
+    for i, name in enumerate(ACTIONS):
+        rows = np.stack([scores[:, i], labels[:, i]], axis=1)
+        found[name] = Score({group: rows[groups == group] for group in np.unique(groups)}, _auc)
+    return found
+
+
+def _actions(movement: Array) -> list[int]:
+    """Of one window (16, 55)."""
+    measured = movement[np.isfinite(movement).all(axis=1)]
+    columns = dict(zip(BLENDSHAPE_NAMES, measured.T, strict=False))
+    return list(actions_of({**columns, "yaw": np.degrees(measured[:, -3])}).values())
+
+
+def _auc(parts: list[Array]) -> float:
+    score, label = np.concatenate(parts).T
+    return float(roc_auc_score(label, score)) if 0 < label.mean() < 1 else np.nan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("windows", type=Path)
+    args = parser.parse_args()
+    windows, folder = Windows.read(args.windows), args.windows / "features"
+    results = {}
+    for name, judge in (("expression", expression), ("actions", actions)):
+        scores = judge(windows, folder)
+        results[name] = intervals({key: score.draws() for key, score in scores.items()})
+        console.print(name, results[name])
+    save("heads", results)
+
+
+if __name__ == "__main__":
+    main()
