@@ -24,7 +24,9 @@ from openmarlin.data.manifest import read_manifest
 from openmarlin.errors import OpenMarlinError
 from openmarlin.jobs.predict import Prediction, announce, predict
 from openmarlin.model.io import save_folder
+from openmarlin.model.zoo import DEFAULT_ENCODER, DEFAULT_TASK
 from openmarlin.tasks.labels import Target
+from openmarlin.tasks.model import TaskModel
 from openmarlin.tasks.predictions import read_predictions
 from openmarlin.video.reader import VideoReader
 
@@ -237,6 +239,15 @@ def test_limits_and_faces(clips: Path, model: Path, tmp_path: Path) -> None:
     (drawn,) = (tmp_path / "out" / "overlay").iterdir()
     with VideoReader(drawn) as reader:
         assert len(list(reader)) == 24  # 2 s at 12 frames a second
+
+
+def test_without_a_model_it_says_expressions(clips: Path, tmp_path: Path) -> None:
+    result = predict(clips / "single_face.mp4", out=tmp_path / "out", limit_seconds=2)
+    (video,) = result.videos
+    expressions = TaskModel.load(DEFAULT_TASK).target.classes
+    assert video["predicted_expression"] in expressions
+    assert sum(video[f"p_{name}"] for name in expressions) == pytest.approx(1)
+    assert result.meta["model"]["name"] == DEFAULT_ENCODER
 
 
 def test_a_video_too_short_for_a_window_is_not_judged(tmp_path: Path) -> None:
