@@ -58,7 +58,12 @@ class Clip:
     @property
     def held_out(self) -> bool:
         """Whether its group is kept from pre-training."""
-        return int(hashlib.sha256(self.group.encode()).hexdigest(), 16) % 5 == 0
+        return is_held_out(self.group)
+
+
+def is_held_out(group: str) -> bool:
+    """A fifth of the groups, by name."""
+    return int(hashlib.sha256(group.encode()).hexdigest(), 16) % 5 == 0
 
 
 def read_corpus(folder: Path) -> list[Clip]:

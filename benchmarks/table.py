@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS, console
+from benchmarks.probes import TITLES
 from benchmarks.task_tables import tasks_lines
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -204,8 +205,27 @@ def probe_speed_lines(results: dict[str, Any]) -> Iterator[str]:
 
 def probes_lines(results: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(f"{number:,} {what}" for what, number in results["counts"].items()) + ".\n"
-    yield from probe_table("frozen features", results["rows"], "{:.2f}")
-    yield from probe_table("ahead of random weights of its size", results["ahead"], "{:+.2f}")
+    for name, title in TITLES.items():
+        if name in results:
+            form = "{:+.2f}" if "ahead" in name else "{:.2f}"
+            yield from probe_table(title, results[name], form)
+
+
+def claim_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield f"### {results['clips']:,} clips each, {results['seeds']} seeds\n"
+    yield from probe_table("pre-trained with", results["rows"], "{:.2f}")
+    yield from probe_table("ahead of another", results["ahead"], "{:+.2f}")
+
+
+def subgroups_lines(results: dict[str, Any]) -> Iterator[str]:
+    yield "### Subgroups\n"
+    counts = {**results["counts"], **results["people"]}
+    yield ", ".join(f"{what} {number:,}" for what, number in counts.items()) + ".\n"
+    tables = results["tables"]
+    everybody = {measure: rows.pop("all") for measure, rows in tables.items()}
+    yield from probe_table("all people", everybody, "{:.3f}")
+    for measure, rows_ in tables.items():
+        yield from probe_table(f"{measure}, less that of the others", rows_, "{:+.3f}")
 
 
 def probe_table(title: str, contenders: dict[str, Any], form: str) -> Iterator[str]:
@@ -233,7 +253,11 @@ PAGES = {
         "finetune": finetune_lines,
         "probe_speed": probe_speed_lines,
     },
-    "lab/probes.md": {"probes": probes_lines},
+    "lab/probes.md": {
+        "probes": probes_lines,
+        "claim": claim_lines,
+        "subgroups": subgroups_lines,
+    },
     "lab/tasks.md": {"tasks": tasks_lines},
 }
 """Page -> name of the results -> what makes lines of them."""

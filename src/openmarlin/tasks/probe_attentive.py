@@ -8,8 +8,9 @@ is that to the mean over its windows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -36,14 +37,22 @@ EPOCHS = 20
 _BATCH = 16
 _HEADS = 16  # of attention, or the most below that divide the width
 
-Draw = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+
+class Tokens(Protocol):
+    """Rows and the tokens of their windows; `RowFeatures` is one."""
+
+    def windows_of(self) -> list[NDArray[np.int64]]:
+        """For every row the windows with a face, their numbers."""
+
+    def tokens(self, windows: Sequence[int] | NDArray[np.int64]) -> Floats:
+        """Tokens (n, N, D) of some windows, by their numbers."""
 
 
 def fit_attentive(
     train: Examples,
     val: Examples,
     target: Target,
-    features: RowFeatures,
+    features: Tokens,
     seed: int,
     *,
     blocks: int = 0,
@@ -113,7 +122,7 @@ def pool_windows(head: AttentiveHead, features: RowFeatures) -> Floats:
 
 
 def pool_rows(
-    heads: Sequence[AttentiveHead], features: RowFeatures, windows: Sequence[NDArray[np.int64]]
+    heads: Sequence[AttentiveHead], features: Tokens, windows: Sequence[NDArray[np.int64]]
 ) -> Floats:
     """The mean over windows, for every head and row: (heads, n, D)."""
     pooled = np.zeros((len(heads), len(windows), heads[0].width), np.float32)
@@ -128,7 +137,7 @@ def pool_rows(
 
 @torch.inference_mode()
 def _pooled(
-    heads: Sequence[AttentiveHead], features: RowFeatures, windows: NDArray[np.int64]
+    heads: Sequence[AttentiveHead], features: Tokens, windows: NDArray[np.int64]
 ) -> list[Floats]:
     tokens = torch.from_numpy(features.tokens(windows))
     return [vectors.numpy() for vectors in _attend(heads, tokens)]
