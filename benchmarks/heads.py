@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import console, save
-from benchmarks.probes import Array, Score, Windows, features, intervals
+from benchmarks.probe_inputs import Windows, features
+from benchmarks.probe_scores import Array, Score, intervals
 from benchmarks.task_labels import ACTIONS, actions_of
 from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
 from openmarlin.tasks.model import TaskModel, decide
@@ -31,25 +33,25 @@ LABELS = {
 """What the corpus calls an emotion, and what the head calls the expression."""
 
 
-def expression(windows: Windows, folder: Path) -> dict[str, Score]:
-    """Accuracy, with both classes of mistakes alike, on labelled windows."""
+def expression(windows: Windows) -> dict[str, Score]:
+    """Accuracy on labelled windows."""
     model = TaskModel.load("expression")
     table = windows.table
     judged = windows.testing & table.emotion.isin(list(LABELS)).to_numpy()
-    vectors = features(model.encoder, windows, folder)[judged]
+    vectors = features(model.encoder, windows)[judged]
     answers = decide(model.answer(vectors), model.target)[:, 0]
     labels = [model.target.classes.index(LABELS[each]) for each in table.emotion[judged]]
     groups = table.group.to_numpy()[judged]
     hits = {group: (answers == labels)[groups == group] for group in np.unique(groups)}
-    return {"accuracy": Score(hits, lambda parts: float(np.concatenate(parts).mean()))}
+    return {"accuracy": Score(hits, lambda parts: float(np.mean([p.mean() for p in parts])))}
 
 
-def actions(windows: Windows, folder: Path) -> dict[str, Score]:
+def actions(windows: Windows) -> dict[str, Score]:
     """AUC of every action."""
     model = TaskModel.load("actions")
     seen = np.isfinite(windows.movement).all(axis=2).any(axis=1)
     judged = np.flatnonzero(windows.testing & seen)
-    scores = model.answer(features(model.encoder, windows, folder)[judged])
+    scores = model.answer(features(model.encoder, windows)[judged])
     labels = np.array([_actions(windows.movement[i]) for i in judged])
     groups = windows.table.group.to_numpy()[judged]
     found = {}
@@ -75,12 +77,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("windows", type=Path)
     args = parser.parse_args()
-    windows, folder = Windows.read(args.windows), args.windows / "features"
-    results = {}
+    windows = Windows.read(args.windows)
+    results: dict[str, Any] = {"counts": {}}
     for name, judge in (("expression", expression), ("actions", actions)):
-        scores = judge(windows, folder)
+        scores = judge(windows)
         results[name] = intervals({key: score.draws() for key, score in scores.items()})
-        console.print(name, results[name])
+        groups = next(iter(scores.values())).groups
+        n_windows = sum(map(len, groups.values()))
+        results["counts"][name] = {"windows": n_windows, "groups": len(groups)}
+        console.print(name, results)
     save("heads", results)
 
 

@@ -211,6 +211,16 @@ def probes_lines(results: dict[str, Any]) -> Iterator[str]:
             yield from probe_table(title, results[name], form)
 
 
+def heads_lines(results: dict[str, Any]) -> Iterator[str]:
+    counts = results["counts"]
+    titles = {
+        "expression": "expression ({windows} windows of {groups} groups)",
+        "actions": "actions, AUC ({windows} windows of {groups} groups)",
+    }
+    for name, title in titles.items():
+        yield from probe_table(title.format(**counts[name]), {"held out": results[name]}, "{:.2f}")
+
+
 def claim_lines(results: dict[str, Any]) -> Iterator[str]:
     yield f"### {results['clips']:,} clips each, {results['seeds']} seeds\n"
     yield from probe_table("pre-trained with", results["rows"], "{:.2f}")
@@ -258,6 +268,7 @@ PAGES = {
         "claim": claim_lines,
         "subgroups": subgroups_lines,
     },
+    "lab/distil.md": {"face_probes": probes_lines, "heads": heads_lines},
     "lab/tasks.md": {"tasks": tasks_lines},
 }
 """Page -> name of the results -> what makes lines of them."""
