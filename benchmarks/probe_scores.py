@@ -97,10 +97,11 @@ def _movement(features: Array, windows: Windows, what: str) -> Score:
 def fit_ridge(features: Array, target: Array, groups: Array) -> Any:
     """Every target with the penalty that did best on groups it was not fitted to."""
     folds = GroupKFold(5)
-    errors = [
-        (cross_val_predict(_linear(alpha), features, target, groups=groups, cv=folds) - target) ** 2
+    answers = [
+        cross_val_predict(_linear(alpha), features, target, groups=groups, cv=folds)
         for alpha in ALPHAS
     ]
+    errors = [(answer.reshape(target.shape) - target) ** 2 for answer in answers]
     best = np.mean(errors, axis=1).argmin(axis=0)
     return _linear(ALPHAS[best]).fit(features, target)
 

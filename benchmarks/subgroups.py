@@ -131,9 +131,9 @@ def errors(features: Array, photos: Photos) -> dict[str, Array]:
     groups = photos.column("group")[train]
     out = {}
     for name, column in {"age, years off": "age", "head turn, off": "pose_yaw"}.items():
-        target = photos.column(column).astype(float)[:, None]
-        ridge = fit_ridge(features[train], target[train], groups)
-        out[name] = np.abs(ridge.predict(features[test]) - target[test])[:, 0]
+        target = photos.column(column).astype(float)
+        ridge = fit_ridge(features[train], target[train, None], groups)
+        out[name] = np.abs(ridge.predict(features[test]).ravel() - target[test])
     sex = photos.column("sex")
     logistic = LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000)
     learnt = make_pipeline(StandardScaler(), logistic).fit(features[train], sex[train])
