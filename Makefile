@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow test-wheel test-lowest check reference bench clean
+.PHONY: demo test test-slow test-wheel test-lowest check docs reference bench clean
 
 demo: $(READY)  ## features of the example clips with a report, faces in numbers, expressions, and what the model sees in a masked face
 	$(BIN)/openmarlin extract examples/clips --out demo-out/features --faces all --overwrite
@@ -33,11 +33,14 @@ test-lowest:  ## the fast suite with the oldest dependencies that pyproject.toml
 	build/lowest/bin/python -m pip install --quiet --no-deps marlin-pytorch==0.3.4
 	build/lowest/bin/python -m pytest
 
-check: $(READY)  ## format, lint, types, direction of imports
+check: docs $(READY)  ## format, lint, types, direction of imports, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)  ## the documentation as a site, build/docs/index.html; a warning, as of a dead link, is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
 reference: $(READY)  ## write docs/reference.md from the settings classes
 	$(BIN)/python docs/make_reference.py
@@ -49,7 +52,7 @@ bench: $(READY)  ## measure against the peers, and write the table in docs/lab/s
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers,docs]'
 	$(BIN)/python -m pip install --quiet --no-deps marlin-pytorch==0.3.4
 	touch $(READY)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from openmarlin import lipsync
     from openmarlin.jobs.distil import distil
     from openmarlin.jobs.evaluate import evaluate
     from openmarlin.jobs.extract import extract
@@ -34,6 +35,7 @@ __all__ = [
     "extract",
     "faces",
     "finetune",
+    "lipsync",
     "load",
     "manifest",
     "masks",
@@ -63,6 +65,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "lipsync":
+        return import_module("openmarlin.lipsync")
     if name not in _HOMES:
         raise AttributeError(f"module 'openmarlin' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
