@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,19 +13,16 @@ from openmarlin.data.manifest import Manifest, Row, existing
 from openmarlin.data.parts import FinishedVideos
 from openmarlin.errors import InputError
 from openmarlin.model.runner import choose
-from openmarlin.model.tensor_files import CONFIG
 from openmarlin.native import claim_process
 from openmarlin.output import Failures, file_sha256
 from openmarlin.tasks.evaluation import labelled
 from openmarlin.tasks.inference import Answers, answer, answer_windows
 from openmarlin.tasks.labels import Target, Values
-from openmarlin.tasks.model import HEAD, TaskModel, prior_of, task_folder
+from openmarlin.tasks.model import TaskModel, prior_of, task_folder
 from openmarlin.tasks.predictions import Predictions, read_predictions, read_target
 from openmarlin.tasks.settings import ReadSettings
 from openmarlin.tasks.splits import TRAIN
 from openmarlin.video.picture import Image
-
-_WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -137,10 +133,7 @@ class ModelSource:
         choose(s.precision, "auto", next(self.model.encoder.parameters()).device)
         self.target, config = self.model.target, self.model.config
         self.prior = config.prior
-        digest = hashlib.sha256()
-        for name in (CONFIG, _WEIGHTS, HEAD):
-            digest.update(file_sha256(path / name).encode())
-        self.sha256 = digest.hexdigest()
+        self.sha256 = self.model.sha256
         self.details = {
             "trained on": config.trained_on,
             "chosen on": config.chosen_on,
