@@ -111,8 +111,9 @@ def _generator(where: dict[str, Any], chance: Chance) -> tuple[Any, Any, dict[st
 
 
 def _dubber() -> Any:
-    from openmarlin.lipsync.shipped import DEFAULT_MOUTH_MODEL, find_model
+    from openmarlin.lipsync.shipped import DEFAULT_MOUTH_MODEL
     from openmarlin.lipsync.small.model import SmallDubber
+    from openmarlin.model.zoo import find_model
 
     return SmallDubber.load(find_model(DEFAULT_MOUTH_MODEL))
 

@@ -16,7 +16,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 import openmarlin
-from openmarlin.cli import VERBS
+from openmarlin.verbs import VERBS
 
 WEIGHTS = Path(openmarlin.__file__).parent / "weights"
 TWINS = {

@@ -11,8 +11,8 @@ import pytest
 from openmarlin.errors import ModelError
 from openmarlin.model.io import load, weights_sha256
 from openmarlin.model.tensor_files import CONFIG
-from openmarlin.model.zoo import DEFAULT_ENCODER, DEFAULT_TASK, SHIPPED_TASKS, WEIGHTS
-from openmarlin.tasks.model import HEAD, TaskModel, task_folder
+from openmarlin.model.zoo import DEFAULT_ENCODER, DEFAULT_TASK, SHIPPED_TASKS, WEIGHTS, find_model
+from openmarlin.tasks.model import HEAD, TaskModel
 from openmarlin.tasks.settings import ReadSettings
 from openmarlin.tasks.sources import open_source
 
@@ -45,8 +45,8 @@ def test_expression_is_one_of_seven_and_actions_are_five() -> None:
 
 
 def test_a_name_is_a_name_and_all_else_a_path(tmp_path: Path) -> None:
-    assert task_folder(DEFAULT_TASK) == WEIGHTS / DEFAULT_TASK
-    assert task_folder(tmp_path / DEFAULT_TASK) == tmp_path / DEFAULT_TASK
+    assert find_model(DEFAULT_TASK) == WEIGHTS / DEFAULT_TASK
+    assert find_model(tmp_path / DEFAULT_TASK) == tmp_path / DEFAULT_TASK
     with pytest.raises(ModelError, match="expression or actions, which come with the package"):
         TaskModel.load(tmp_path / "nothing")
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.errors import ModelError
-from openmarlin.lipsync.shipped import DEFAULT_MOUTH_MODEL, find_model
+from openmarlin.lipsync.shipped import DEFAULT_MOUTH_MODEL
 from openmarlin.lipsync.sound_windows import sound_windows
+from openmarlin.model.zoo import find_model
 from openmarlin.video.audio import Sound
 from openmarlin.video.picture import Image
 

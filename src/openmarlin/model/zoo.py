@@ -118,6 +118,16 @@ SHIPPED_TASKS = (DEFAULT_TASK, "actions")
 """Heads on the default encoder that come with the package, for `predict`."""
 
 
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """The path that is named; where there is none, the folder in the package of that name.
+
+    What is returned need not exist.
+    """
+    path = Path(name_or_path).expanduser()
+    shipped = WEIGHTS / path
+    return shipped if not path.exists() and len(path.parts) == 1 and shipped.is_dir() else path
+
+
 def caution(config: ModelConfig) -> str:
     """What a user must know before relying on a model's features; empty if nothing."""
     if not config.trained:

@@ -22,13 +22,15 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from openmarlin.data.clips import Sampling
 from openmarlin.errors import ModelError
+from openmarlin.model.card import CARD
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, save_folder, weights_sha256
 from openmarlin.model.tensor_files import CONFIG, read, read_json
-from openmarlin.model.zoo import SHIPPED_TASKS, WEIGHTS
+from openmarlin.model.zoo import SHIPPED_TASKS, find_model
 from openmarlin.output import atomic_folder
 from openmarlin.tasks.heads import Head, make_head
 from openmarlin.tasks.labels import Target, Values
@@ -131,7 +133,7 @@ class TaskModel:
                 name: t.detach().cpu().contiguous() for name, t in self.head.state_dict().items()
             }
             save_file(tensors, folder / HEAD, metadata={"format": "pt"})
-            (folder / "README.md").write_text(card, encoding="utf-8")
+            (folder / CARD).write_text(card, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> TaskModel:
@@ -144,7 +146,7 @@ class TaskModel:
         Raises:
             ModelError: there is none, it has no head, or head and encoder do not fit.
         """
-        path = task_folder(path)
+        path = find_model(path)
         if not (path / CONFIG).is_file():
             raise ModelError(f"{path}: {_why_none(path)}")
         content = read_json(path / CONFIG)
@@ -166,11 +168,6 @@ class TaskModel:
             raise ModelError(f"{path / CONFIG}: task: {error}: damaged, or too new") from None
         encoder = load(content.get("encoder", path), part="encoder", device=device)
         return cls(encoder, _load_head(path, config, device), config)
-
-
-def task_folder(name: str | Path) -> Path:
-    """The folder of a task model that ships, by its name; any other path as it is."""
-    return WEIGHTS / name if str(name) in SHIPPED_TASKS else Path(name).expanduser()
 
 
 def _why_none(path: Path) -> str:
@@ -206,10 +203,15 @@ def _load_head(path: Path, config: TaskConfig, device: str) -> Head:
 
 def as_scores(logits: Values, target: Target, temperature: float = 1.0) -> Values:
     """Logits (n, C) -> probabilities (n, C); values of a regression stay as they are."""
+    return np.asarray(scores(torch.from_numpy(logits), target, temperature).numpy())
+
+
+def scores(logits: Tensor, target: Target, temperature: float = 1.0) -> Tensor:
+    """The same of tensors."""
     if target.kind == "regression":
         return logits
-    scaled = torch.from_numpy(logits / temperature)
-    return (scaled.softmax(dim=1) if target.is_one_of else scaled.sigmoid()).numpy()
+    scaled = logits / temperature
+    return scaled.softmax(dim=1) if target.is_one_of else scaled.sigmoid()
 
 
 def prior_of(labels: Values, target: Target) -> tuple[float, ...]:

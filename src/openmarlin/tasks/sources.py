@@ -13,12 +13,13 @@ from openmarlin.data.manifest import Manifest, Row, existing
 from openmarlin.data.parts import FinishedVideos
 from openmarlin.errors import InputError
 from openmarlin.model.runner import choose
+from openmarlin.model.zoo import find_model
 from openmarlin.native import claim_process
 from openmarlin.output import Failures, file_sha256
 from openmarlin.tasks.evaluation import labelled
 from openmarlin.tasks.inference import Answers, answer, answer_windows
 from openmarlin.tasks.labels import Target, Values
-from openmarlin.tasks.model import TaskModel, prior_of, task_folder
+from openmarlin.tasks.model import TaskModel, prior_of
 from openmarlin.tasks.predictions import Predictions, read_predictions, read_target
 from openmarlin.tasks.settings import ReadSettings
 from openmarlin.tasks.splits import TRAIN
@@ -87,7 +88,7 @@ def open_source(
     Raises:
         OpenMarlinError: it is neither, cannot be used, or predicts something else.
     """
-    path = existing(task_folder(path))
+    path = existing(find_model(path))
     if not path.is_dir():
         return TableSource(path, like.target if like else read_target(path, labels, rows), rows)
     source = ModelSource(path, s)

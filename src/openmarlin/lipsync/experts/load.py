@@ -7,7 +7,8 @@ from pathlib import Path
 
 from openmarlin.errors import ModelError
 from openmarlin.lipsync.expert import Expert
-from openmarlin.lipsync.shipped import DEFAULT_EXPERT, find_model
+from openmarlin.lipsync.shipped import DEFAULT_EXPERT
+from openmarlin.model.zoo import find_model
 
 _CONFIG = "config.json"
 _OWN_KINDS = ("points", "pixels", "mouth")

@@ -23,10 +23,10 @@ from openmarlin.lipsync.generators.lipgan import LipGAN
 from openmarlin.lipsync.generators.speech2vid import Speech2Vid
 from openmarlin.lipsync.generators.wav2lip import AttnWav2Lip, Wav2Lip
 from openmarlin.lipsync.generators.wav2lip_vit import Wav2LipViT, first_encoder
-from openmarlin.lipsync.shipped import find_model
 from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.tensor_files import CONFIG, WEIGHTS, read_json
+from openmarlin.model.zoo import find_model
 from openmarlin.output import atomic_folder
 
 KIND = "generator"
