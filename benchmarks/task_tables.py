@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from openmarlin.model.zoo import DEFAULT_ENCODER
-
 NAMES = {
     "pixels": "raw pixels, PCA",
     "random": "random weights, 224 px",
-    "shipped": f"{DEFAULT_ENCODER}, as it ships",
+    "shipped": "{shipped}, as it ships",
 }
 TITLES = {
     "actions": "Actions of a face, five labels",
@@ -36,18 +34,21 @@ WORDS = {
 
 def tasks_lines(results: Mapping[str, Any]) -> Iterator[str]:
     """Of what `benchmarks.tasks` measured."""
+    names = {key: name.format(shipped=results["shipped"]) for key, name in NAMES.items()}
     for name, runs in results["tasks"].items():
         shipped = runs["shipped"]
         kind, counts = shipped["target"]["kind"], shipped["counts"]
         yield f"### {TITLES[name]}\n"
         classes = ", ".join(f"{key} {n}" for key, n in counts["of_class"].items())
         yield f"{counts['labelled']} rows of {counts['groups']} groups judged: {classes}.\n"
-        yield from _contenders(runs, METRICS[kind])
+        yield from _contenders(runs, names, METRICS[kind])
         if "probe" in shipped:
-            yield from _shares(runs, METRICS[kind][0])
+            yield from _shares(runs, names, METRICS[kind][0])
 
 
-def _contenders(runs: Mapping[str, Any], metrics: tuple[str, ...]) -> Iterator[str]:
+def _contenders(
+    runs: Mapping[str, Any], names: Mapping[str, str], metrics: tuple[str, ...]
+) -> Iterator[str]:
     main = WORDS[metrics[0]]
     yield _row(
         "frozen features", *(WORDS[metric] for metric in metrics), f"shipped is ahead, {main}"
@@ -55,13 +56,13 @@ def _contenders(runs: Mapping[str, Any], metrics: tuple[str, ...]) -> Iterator[s
     yield f"|{'---|' * (len(metrics) + 2)}"
     priors = [runs["shipped"]["metrics"][metric].get("prior") for metric in metrics]
     yield _row("none (the prior)", *("–" if p is None else f"{p:.2f}" for p in priors), "")
-    for name, title in NAMES.items():
+    for name, title in names.items():
         scores = [_interval(runs[name]["metrics"][metric]) for metric in metrics]
         yield _row(title, *scores, _difference(runs[name].get("ahead", {}).get(metrics[0], {})))
     yield ""
 
 
-def _shares(runs: Mapping[str, Any], metric: str) -> Iterator[str]:
+def _shares(runs: Mapping[str, Any], names: Mapping[str, str], metric: str) -> Iterator[str]:
     shares = runs["shipped"]["probe"]["shares"]
     yield (
         f"{WORDS[metric]} by share of the training labels (rows), mean and deviation of five "
@@ -69,7 +70,7 @@ def _shares(runs: Mapping[str, Any], metric: str) -> Iterator[str]:
     )
     yield _row("frozen features", *(f"{100 * s['share']:g} % ({s['rows']})" for s in shares))
     yield f"|{'---|' * (len(shares) + 1)}"
-    for name, title in NAMES.items():
+    for name, title in names.items():
         yield _row(title, *map(_share, runs[name]["probe"]["shares"]))
     yield ""
 

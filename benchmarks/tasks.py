@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", help="only these")
     args = parser.parse_args()
     tasks = [task for task in TASKS if not args.tasks or task.name in args.tasks]
-    save("tasks", {"tasks": run(args.labels, args.out, tasks)})
+    save("tasks", {"shipped": DEFAULT_ENCODER, "tasks": run(args.labels, args.out, tasks)})
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ SHIPPED: dict[str, Shipped] = {
     DEFAULT_ENCODER: Shipped(
         DEFAULT_ENCODER,
         "tiny",
-        "clips and photographs, inside",
+        "tracks and photographs, inside",
         "research, non-commercial",
         "",
     ),
