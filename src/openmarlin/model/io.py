@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from openmarlin.errors import ModelError
 from openmarlin.model.autoencoder import Autoencoder
+from openmarlin.model.card import CARD, card_head, licence_fields
 from openmarlin.model.config import PRESETS, ModelConfig
 from openmarlin.model.convert import from_authors, has_decoder, without_decoder
 from openmarlin.model.convert_transformers import from_transformers, to_transformers
@@ -34,6 +35,7 @@ MODEL_TYPE = "openmarlin"
 """What `model_type` says in the config.json of our own folders."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_TAGS = ("video", "face", "masked-autoencoder")
 _ENCODER = ("encoder.",)
 _FULL = ("encoder.", "decoder.", "enc_dec_proj.")
 _KNOWN = (*_FULL, "discriminator.")
@@ -295,7 +297,7 @@ def save_folder(model: Encoder | Autoencoder, path: Source, *, overwrite: bool =
     with atomic_folder(Path(path), overwrite=overwrite) as folder:
         _write_json(folder / CONFIG, {"model_type": MODEL_TYPE, **model.config.model_dump()})
         save_file(tensors(model), folder / WEIGHTS, metadata={"format": "pt"})
-        (folder / "README.md").write_text(_card(model), encoding="utf-8")
+        (folder / CARD).write_text(_card(model), encoding="utf-8")
 
 
 def save_reference(model: Encoder | Autoencoder, path: Source) -> None:
@@ -336,17 +338,10 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 def _card(model: Encoder | Autoencoder) -> str:
     config = model.config
     part = "encoder" if isinstance(model, Encoder) else "full"
-    licence = f"license: {config.licence.lower()}\n" if config.licence else ""
+    head = card_head("openmarlin", licence_fields(config.licence), _TAGS)
     state = "trained" if config.trained else "untrained: random weights, for tests and as a start"
     values = sum(t.numel() for t in model.state_dict().values())
-    return f"""---
-library_name: openmarlin
-{licence}tags:
-- video
-- face
-- masked-autoencoder
----
-# {config.name}
+    return f"""{head}# {config.name}
 
 A masked autoencoder for facial video in the format of openmarlin ({part}; {state}).
 

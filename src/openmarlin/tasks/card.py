@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from openmarlin.model.card import card_head, licence_fields
 from openmarlin.tasks.evaluation import Evaluation
 from openmarlin.tasks.labels import Target
 from openmarlin.tasks.metrics import split_name
@@ -36,8 +37,9 @@ def write_card(config: TaskConfig, evaluation: Evaluation | None = None) -> str:
     """
     target = Target.of(config.target)
     encoder: Mapping[str, Any] = config.trained_on.get("encoder", {})
+    licence = str(encoder.get("licence") or "")
     sections = [
-        _head(encoder),
+        card_head("openmarlin", licence_fields(licence), ("video", "face")).rstrip(),
         f"# {target.name}\n",
         _what(target, config),
         _use(target),
@@ -48,14 +50,6 @@ def write_card(config: TaskConfig, evaluation: Evaluation | None = None) -> str:
         _licence(encoder),
     ]
     return "\n".join(section for section in sections if section)
-
-
-def _head(encoder: Mapping[str, Any]) -> str:
-    licence = str(encoder.get("licence") or "").lower()
-    lines = ["---", "library_name: openmarlin"]
-    if licence and " " not in licence:
-        lines.append(f"license: {licence}")
-    return "\n".join([*lines, "tags:", "- video", "- face", "---"])
 
 
 def _what(target: Target, config: TaskConfig) -> str:

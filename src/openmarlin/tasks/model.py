@@ -20,9 +20,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from openmarlin.data.clips import Sampling
 from openmarlin.errors import ModelError
+from openmarlin.model.card import CARD
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, save_folder, weights_sha256
 from openmarlin.model.tensor_files import CONFIG, read, read_json
@@ -128,7 +130,7 @@ class TaskModel:
                 name: t.detach().cpu().contiguous() for name, t in self.head.state_dict().items()
             }
             save_file(tensors, folder / HEAD, metadata={"format": "pt"})
-            (folder / "README.md").write_text(card, encoding="utf-8")
+            (folder / CARD).write_text(card, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> TaskModel:
@@ -190,10 +192,15 @@ def _load_head(path: Path, config: TaskConfig, device: str) -> Head:
 
 def as_scores(logits: Values, target: Target, temperature: float = 1.0) -> Values:
     """Logits (n, C) -> probabilities (n, C); values of a regression stay as they are."""
+    return np.asarray(scores(torch.from_numpy(logits), target, temperature).numpy())
+
+
+def scores(logits: Tensor, target: Target, temperature: float = 1.0) -> Tensor:
+    """The same of tensors."""
     if target.kind == "regression":
         return logits
-    scaled = torch.from_numpy(logits / temperature)
-    return (scaled.softmax(dim=1) if target.is_one_of else scaled.sigmoid()).numpy()
+    scaled = logits / temperature
+    return scaled.softmax(dim=1) if target.is_one_of else scaled.sigmoid()
 
 
 def prior_of(labels: Values, target: Target) -> tuple[float, ...]:
