@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from openmarlin.cli import VERBS, Verb
 from openmarlin.settings import group, is_free, kind
+from openmarlin.verbs import VERBS, Verb
 
 PAGE = Path(__file__).parent / "reference.md"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from openmarlin.cli import VERBS
+from openmarlin.verbs import VERBS
 
 HEAVY = ("torch", "cv2", "openvino", "av", "matplotlib", "transformers", "pyarrow", "sklearn")
 ROOT = Path(__file__).parents[1]
@@ -125,6 +125,10 @@ def test_a_file_whose_name_looks_like_a_setting_is_a_file(tmp_path: Path) -> Non
         (("pretrain", "data=a", "out=b", "stpes=3"), "'steps'"),
         (("pretrain", "data=a", "out=b", "steps=3", "decode_share=1"), "--decode-ratio"),
         (("pretrain", "--config", "/no/such.yaml"), "/no/such.yaml"),
+        (("export", "/no/such", "--out", "/tmp/x"), "/no/such"),
+        (("export", "tiny", "--out", "/tmp/x", "--to", "paper"), "--to paper"),
+        (("push", "/no/such"), "FOLDER REPO"),
+        (("push", "/no/such", "me/mine"), "/no/such"),
     ],
 )
 def test_wrong_requests_exit_with_2_and_no_traceback(arguments: tuple[str, ...], word: str) -> None:

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from openmarlin.jobs.distil import distil
     from openmarlin.jobs.evaluate import evaluate
+    from openmarlin.jobs.export import export
     from openmarlin.jobs.extract import extract
     from openmarlin.jobs.faces import faces
     from openmarlin.jobs.finetune import finetune
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from openmarlin.jobs.prepare import prepare
     from openmarlin.jobs.pretrain import pretrain
     from openmarlin.jobs.probe import probe
+    from openmarlin.jobs.push import push
     from openmarlin.jobs.reconstruct import reconstruct
     from openmarlin.model.encoder import Encoder
     from openmarlin.model.io import load
@@ -31,6 +33,7 @@ __all__ = [
     "__version__",
     "distil",
     "evaluate",
+    "export",
     "extract",
     "faces",
     "finetune",
@@ -41,6 +44,7 @@ __all__ = [
     "prepare",
     "pretrain",
     "probe",
+    "push",
     "reconstruct",
 ]
 
@@ -48,6 +52,7 @@ _HOMES = {
     "Encoder": "openmarlin.model.encoder",
     "distil": "openmarlin.jobs.distil",
     "evaluate": "openmarlin.jobs.evaluate",
+    "export": "openmarlin.jobs.export",
     "extract": "openmarlin.jobs.extract",
     "faces": "openmarlin.jobs.faces",
     "finetune": "openmarlin.jobs.finetune",
@@ -58,6 +63,7 @@ _HOMES = {
     "prepare": "openmarlin.jobs.prepare",
     "pretrain": "openmarlin.jobs.pretrain",
     "probe": "openmarlin.jobs.probe",
+    "push": "openmarlin.jobs.push",
     "reconstruct": "openmarlin.jobs.reconstruct",
 }
 

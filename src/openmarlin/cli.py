@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -26,27 +25,9 @@ from rich.markup import escape
 
 from openmarlin import __version__
 from openmarlin.console import console
-from openmarlin.data.layouts import LAYOUTS
-from openmarlin.distillation.settings import DistilSettings
 from openmarlin.errors import InputError, OpenMarlinError, on_command_line
-from openmarlin.jobs.settings import (
-    ExtractSettings,
-    FacesSettings,
-    ManifestSettings,
-    MasksSettings,
-    PrepareSettings,
-    ReconstructSettings,
-)
-from openmarlin.lipsync.experts.settings import ExpertSettings
-from openmarlin.lipsync.generate_settings import GenerateSettings
-from openmarlin.lipsync.generation.settings import GeneratorSettings
-from openmarlin.lipsync.generation.table_settings import TableSettings
-from openmarlin.lipsync.settings import FixSettings, ScoreSettings
-from openmarlin.lipsync.small.settings import MouthSettings
-from openmarlin.pretraining.settings import PretrainSettings
-from openmarlin.settings import Settings, group, kind, takes_names
-from openmarlin.tasks.finetune_settings import FinetuneSettings
-from openmarlin.tasks.settings import EvaluateSettings, PredictSettings, ProbeSettings
+from openmarlin.settings import group, kind, takes_names
+from openmarlin.verbs import VERBS, Verb
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -56,154 +37,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-@dataclass(frozen=True)
-class Verb:
-    """A verb with settings.
-
-    Attributes:
-        settings: its class; its fields are the options.
-        summary: the first line of its help.
-        inputs: what it reads, as the help names it.
-        several: it takes any number of inputs.
-        names: of its inputs, one each, where it does not take any number.
-        memory: the function of `native` that tells glibc what suits the work.
-    """
-
-    settings: type[Settings]
-    summary: str
-    inputs: str
-    several: bool = False
-    names: tuple[str, ...] = ("INPUT",)
-    memory: str = ""
-
-    @property
-    def usage(self) -> str:
-        """The inputs as the usage line shows them."""
-        return "INPUT..." if self.several else " ".join(self.names)
-
-
-VERBS = {
-    "extract": Verb(
-        ExtractSettings,
-        "Turn videos of faces into features: one vector a window, and a report.",
-        "Videos, folders, CSV tables with a column 'video'.",
-        several=True,
-        memory="return_large_blocks",
-    ),
-    "faces": Verb(
-        FacesSettings,
-        "Measure faces in every frame: boxes, head pose, 52 expressions, perhaps the mesh.",
-        "Videos, folders, CSV tables with a column 'video'.",
-        several=True,
-        memory="return_large_blocks",
-    ),
-    "manifest": Verb(
-        ManifestSettings,
-        "Turn a published data set, as it lies on disk, into a table of videos and labels.",
-        f"A layout ({', '.join(LAYOUTS)}) and the folder of the data set (csv: the table).",
-        names=("LAYOUT", "ROOT"),
-    ),
-    "probe": Verb(
-        ProbeSettings,
-        "Train a classifier on frozen features of labelled videos, and judge it.",
-        "A CSV of videos with their labels.",
-        names=("LABELS",),
-        memory="return_large_blocks",
-    ),
-    "finetune": Verb(
-        FinetuneSettings,
-        "Train a model on labelled faces, and test it.",
-        "The store that `openmarlin prepare` wrote, or a CSV of videos with labels.",
-        memory="keep_freed_memory",
-    ),
-    "evaluate": Verb(
-        EvaluateSettings,
-        "Judge a trained model, or anybody's predictions, by labelled videos.",
-        "The folder of a model or a CSV of predictions, and a CSV of labels.",
-        names=("MODEL", "LABELS"),
-    ),
-    "predict": Verb(
-        PredictSettings,
-        "Say what a trained model of a task sees in new videos: tables, a report, overlays.",
-        "Videos, folders, CSV tables with a column 'video'.",
-        several=True,
-        memory="return_large_blocks",
-    ),
-    "prepare": Verb(
-        PrepareSettings,
-        "Turn videos of faces into a store of crops and regions to train from.",
-        "Videos, folders, CSV tables with a column 'video', YouTube Faces.",
-        several=True,
-    ),
-    "pretrain": Verb(
-        PretrainSettings,
-        "Pre-train a model on a store.",
-        "The store that `openmarlin prepare` wrote.",
-        memory="keep_freed_memory",
-    ),
-    "distil": Verb(
-        DistilSettings,
-        "Teach a model what trained nets and the face mesh see in a store.",
-        "The store that `openmarlin prepare` wrote.",
-        memory="keep_freed_memory",
-    ),
-    "reconstruct": Verb(
-        ReconstructSettings,
-        "Show what a pre-trained model makes of a masked face.",
-        "A video with a face.",
-    ),
-    "masks": Verb(
-        MasksSettings,
-        "Draw what every masking strategy hides of a face.",
-        "A video with a face.",
-    ),
-    "lipsync score": Verb(
-        ScoreSettings,
-        "Measure how well lips and sound go together: offset, LSE-D and LSE-C of every face.",
-        "Videos, folders, CSV tables with a column 'video'.",
-        several=True,
-        memory="return_large_blocks",
-    ),
-    "lipsync fix": Verb(
-        FixSettings,
-        "Bring the sound of a video in step with the lips; nothing is encoded anew.",
-        "A video with a face that speaks.",
-        memory="return_large_blocks",
-    ),
-    "lipsync generate": Verb(
-        GenerateSettings,
-        "Give the speaker of a video lips that fit another sound.",
-        "A video (or picture) with a face, and a sound (or a video with one).",
-        names=("VIDEO", "AUDIO"),
-        memory="return_large_blocks",
-    ),
-    "lipsync train": Verb(
-        GeneratorSettings,
-        "Train a generator of talking faces: the systems of the paper's table.",
-        "The store that `openmarlin prepare --sound --points` wrote.",
-        memory="keep_freed_memory",
-    ),
-    "lipsync table": Verb(
-        TableSettings,
-        "Train and score the systems of the paper's table at an equal budget.",
-        "The store that `openmarlin prepare --sound --points` wrote.",
-        memory="keep_freed_memory",
-    ),
-    "lipsync train-expert": Verb(
-        ExpertSettings,
-        "Train an expert on how lips and sound fit together.",
-        "The store that `openmarlin prepare --sound --points` wrote.",
-        memory="keep_freed_memory",
-    ),
-    "lipsync train-mouth": Verb(
-        MouthSettings,
-        "Train the small model that moves a mouth to a sound, one stage after the other.",
-        "The store that `openmarlin prepare --sound --points` wrote.",
-        memory="keep_freed_memory",
-    ),
-}
 
 
 GROUPS = {

@@ -1,0 +1,1 @@
+"""Programs that stand beside an export as run.py; they know nothing of openmarlin."""
