@@ -18,7 +18,7 @@ from openmarlin.lipsync.small.renderer import Renderer
 from openmarlin.lipsync.small.shape_net import ShapeNet
 from openmarlin.lipsync.small.window import CHANNELS
 
-_SOUND = {"low": -4, "high": 4}  # of mel spectrograms, and not far from that of the others
+_LOW, _HIGH = -4, 4  # of mel spectrograms, and not far from those of the others
 
 
 class GeneratorNetwork(nn.Module):
@@ -68,7 +68,7 @@ def generator_network(generator: Generator, name: str) -> Network:
         kind="generator",
         module=GeneratorNetwork(generator).eval(),
         inputs={
-            "sound": Port(shape, f"{sound.kind} windows of the frames", **_SOUND),
+            "sound": Port(shape, f"{sound.kind} windows of the frames", low=_LOW, high=_HIGH),
             "faces": faces,
             "references": others,
         },
@@ -100,7 +100,8 @@ def dubber_networks(model: SmallDubber) -> dict[str, Network]:
                 ("clips", MEL_BANDS, "columns"),
                 f"mel spectrograms, {MEL_RATE} columns a second, less the voice "
                 "(openmarlin.lipsync.small.shape_net.less_voice)",
-                **_SOUND,
+                low=_LOW,
+                high=_HIGH,
             ),
             "places": Port(("clips", "places"), "columns, which need not be whole", high=2),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ FILE = "model.xml"
 
 def write(network: Network, folder: Path) -> None:
     """Write a network, in float32."""
-    model = ov.convert_model(network.trace())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of the converter's own code
+        model = ov.convert_model(network.trace())
     for ports, named in ((model.inputs, network.inputs), (model.outputs, network.outputs)):
         for port, name in zip(ports, named, strict=True):
             port.get_tensor().set_names({name})

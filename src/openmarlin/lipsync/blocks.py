@@ -113,7 +113,7 @@ def swap_colours(pictures: Tensor) -> Tensor:
 
     Published weights of Wav2Lip and SyncNet see blue first.
     """
-    by_picture = pictures.reshape(len(pictures), -1, 3, *pictures.shape[2:])
+    by_picture = pictures.reshape(pictures.shape[0], -1, 3, *pictures.shape[2:])
     return by_picture.flip(2).reshape(pictures.shape)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # or the import reports its use
+sys.modules["openvino_telemetry"] = None  # or the import reports its use
 import openvino  # noqa: E402
 
 FOLDER, FILES, BATCH = Path(__file__).parent, sys.argv[1:], 4

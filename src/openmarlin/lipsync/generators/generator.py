@@ -66,7 +66,8 @@ def check_shapes(config: GeneratorConfig, sound: Tensor, faces: Tensor) -> None:
     frames = faces.shape[2] if config.frames == 1 and faces.ndim == 5 else config.frames
     wanted = (frames, 1, shape.rows, shape.columns), (6, frames, config.size, config.size)
     given = tuple(sound.shape[1:]), tuple(faces.shape[1:])
-    if given != wanted or len(sound) != len(faces):
+    # Not len(): it would make the number of clips a constant where the network is traced.
+    if given != wanted or sound.shape[0] != faces.shape[0]:
         raise ModelError(
             f"{config.system} takes sound (B, {', '.join(map(str, wanted[0]))}) and faces "
             f"(B, {', '.join(map(str, wanted[1]))}), not {tuple(sound.shape)} and "

@@ -75,7 +75,7 @@ class Wav2LipViT(Generator):
 
         A frozen encoder needs to look at a clip once only: keep this, and go on with `draw`.
         """
-        count = len(faces)
+        count = faces.shape[0]
         clips = _resized(faces[:, :3].transpose(1, 2).flatten(0, 1), self.config.encoder_size)
         clips = clips.reshape(count, -1, *clips.shape[1:]).transpose(1, 2)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.encoder_frozen):

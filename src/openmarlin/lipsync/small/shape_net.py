@@ -93,7 +93,7 @@ class _ChannelNorm(nn.LayerNorm):
 def _between(columns: Tensor, places: Tensor) -> Tensor:
     """Values (B, T, K) at places (B, N), by straight lines -> (B, N, K)."""
     places = places.clamp(0, columns.shape[1] - 1)
-    before = places.floor().long().clamp(max=max(0, columns.shape[1] - 2))
+    before = places.floor().long()
     after = (before + 1).clamp(max=columns.shape[1] - 1)
     part = (places - before)[..., None].to(columns.dtype)
     spread = (-1, -1, columns.shape[2])
