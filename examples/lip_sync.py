@@ -8,7 +8,7 @@ from pathlib import Path
 
 import openmarlin
 
-CLIP = Path(__file__).parent / "clips" / "face_then_none.mp4"
+CLIP = Path(__file__).parent / "clips" / "single_face.mp4"
 
 
 def main(video: Path = CLIP, out: Path = Path("lipsync-out")) -> None:
