@@ -8,7 +8,7 @@ from pathlib import Path
 
 import openmarlin
 
-CLIP = Path(__file__).parent / "clips" / "face_then_none.mp4"
+CLIP = Path(__file__).parent / "clips" / "single_face.mp4"
 
 
 def main(video: Path = CLIP, out: Path = Path("lipsync-out")) -> None:
@@ -20,10 +20,9 @@ def main(video: Path = CLIP, out: Path = Path("lipsync-out")) -> None:
             if offset is None:
                 print("nothing can be measured:", ", ".join(face.flags))
                 continue
-            print(
-                f"the sound leads by {offset.ticks * 40} ms ({face.certainty:.0%} sure);", end=" "
-            )
-            print(f"LSE-D {offset.lse_d:.2f}, LSE-C {offset.lse_c:.2f}", *face.flags)
+            sure = "sure" if face.is_sure else "not sure"
+            print(f"the sound leads by {offset.ticks * 40} ms ({sure});", end=" ")
+            print(f"LSE-D {offset.lse_d:.2f}, LSE-C {offset.lse_c:.2f};", ", ".join(face.flags))
     print(f"Look at {out / 'report.html'}")
 
 

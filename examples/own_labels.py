@@ -18,8 +18,9 @@ def main(
     labels: str | Path = HERE / "labels.csv", column: str = "signs", out: str = "probe-out"
 ) -> None:
     probed = openmarlin.probe(labels, label=column, out=f"{out}/probe")
-    for metric, score in probed.evaluation.scores.items():
-        print(f"{metric}: {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]")
+    metric = probed.evaluation.main
+    score = probed.evaluation.scores[metric]
+    print(f"{metric} on test: {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]")
 
     clip = HERE / "clips" / "signer_thanks.mkv"
     answers = openmarlin.predict(clip, model=probed.model, out=f"{out}/answers")

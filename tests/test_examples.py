@@ -13,9 +13,9 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PRINTED = {
     "similar_faces": "two_people, face 1: like two_people, face 0",
     "faces_to_csv": "112 rows in faces.csv",
-    "own_labels": "accuracy: ",
+    "own_labels": "auc on test: ",
     "fill_in_a_face": "nine tenths hidden: ",
-    "lip_sync": "face_then_none.mp4, face 0, 0.0 to ",
+    "lip_sync": "single_face.mp4, face 0, 0.0 to 2.4 s: ",
 }
 """Of each program, a part of what it prints."""
 
