@@ -212,13 +212,13 @@ def probes_lines(results: dict[str, Any]) -> Iterator[str]:
 
 
 def heads_lines(results: dict[str, Any]) -> Iterator[str]:
-    counts = results["counts"]
-    titles = {
-        "expression": "expression ({windows} windows of {groups} groups)",
-        "actions": "actions, AUC ({windows} windows of {groups} groups)",
-    }
-    for name, title in titles.items():
-        yield from probe_table(title.format(**counts[name]), {"held out": results[name]}, "{:.2f}")
+    for name, what in (("expression", "expression, accuracy"), ("actions", "actions, AUC")):
+        titles = {
+            key: f"{key} ({windows} windows of {groups} groups)"
+            for key, (windows, groups) in results["counts"][name].items()
+        }
+        scores = {titles[key]: score for key, score in results[name].items()}
+        yield from probe_table(what, {"head that ships": scores}, "{:.2f}")
 
 
 def claim_lines(results: dict[str, Any]) -> Iterator[str]:
