@@ -131,9 +131,9 @@ def errors(features: Array, photos: Photos) -> dict[str, Array]:
     groups = photos.column("group")[train]
     out = {}
     for name, column in {"age, years off": "age", "head turn, off": "pose_yaw"}.items():
-        target = photos.column(column).astype(float)
-        ridge = fit_ridge(features[train], target[train, None], groups)
-        out[name] = np.abs(ridge.predict(features[test]).ravel() - target[test])
+        learnt_from, asked = (photos.column(column)[some].astype(float) for some in (train, test))
+        ridge = fit_ridge(features[train], learnt_from[:, None], groups)
+        out[name] = np.abs(ridge.predict(features[test]).ravel() - asked)
     sex = photos.column("sex")
     logistic = LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000)
     learnt = make_pipeline(StandardScaler(), logistic).fit(features[train], sex[train])
