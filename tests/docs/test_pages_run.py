@@ -68,11 +68,15 @@ def test_blocks_are_told_apart(tmp_path: Path) -> None:
         "```python",
         "import openmarlin",
         "```",
+        "<!-- not run: takes hours -->",
+        "```python",
+        "train()",
+        "```",
     ]
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    models, prepare, python = read_blocks(page)
+    models, prepare, python, train = read_blocks(page)
     assert (models.line, models.commands, models.reason) == (3, [["models"]], "")
-    assert prepare.reason == "needs LRS2"
+    assert (prepare.reason, train.reason) == ("needs LRS2", "takes hours")
     assert (python.line, python.language, python.commands) == (11, "python", [])
 
 
