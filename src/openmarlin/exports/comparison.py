@@ -100,7 +100,7 @@ def _run(folder: Path, inputs: Arrays) -> Arrays:
         for file, array in zip(files, inputs.values(), strict=True):
             np.save(file, array)
         out = Path(place, "out.npz")
-        command = [sys.executable, *map(str, (folder / SCRIPT, *files, out))]
+        command = [sys.executable, *map(str, (folder.resolve() / SCRIPT, *files, out))]
         offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
         result = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=place, env=offline
