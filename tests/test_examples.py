@@ -26,6 +26,7 @@ def test_every_example_is_run_and_short() -> None:
     assert all(len(p.read_text("utf-8").splitlines()) < 40 for p in programs.values())
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PRINTED)
 def test_an_example_runs(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / f"{name}.py")]

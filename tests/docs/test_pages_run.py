@@ -35,6 +35,7 @@ def reader(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/start.md"])
 def test_a_page_runs_from_top_to_bottom(page: str, reader: Path) -> None:
     path = ROOT / page

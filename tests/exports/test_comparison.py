@@ -59,3 +59,12 @@ def test_an_export_that_fails_is_one_line(program: str, words: str, tmp_path: Pa
     with pytest.raises(ModelError, match=words) as caught:
         compare(encoder_network(encoder()), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_named_from_here_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program runs in another folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("export").mkdir()
+    Path("export", "run.py").write_text("raise SystemError('boom')")
+    with pytest.raises(ModelError, match="boom"):
+        compare(encoder_network(encoder()), Path("export"))
