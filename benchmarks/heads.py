@@ -1,8 +1,9 @@
 """How good the heads that ship are: `python -m benchmarks.heads WINDOWS`.
 
-WINDOWS is what `benchmarks.probe_windows` made. Only groups that nothing was trained on are judged,
-each counted alike, with the interval of 1,000 resamples of them. Expressions are those that people
-have labelled, actions what the blendshapes of the mesh say.
+WINDOWS is what `benchmarks.probe_windows` made. Groups count alike; each number has the interval of
+1,000 resamples of them. Expressions are those that people have labelled; they are few, so groups
+that the encoder was trained on are judged, too. Actions are what the blendshapes of the mesh say,
+of held-out groups alone.
 """
 
 from __future__ import annotations

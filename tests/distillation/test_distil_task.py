@@ -75,3 +75,12 @@ def test_what_was_not_measured_costs_nothing(task: Distillation) -> None:
         target[0] = torch.nan
     known = Predictions(*(torch.nan_to_num(each) for each in right))
     assert losses(task, batch, known) == 0
+
+
+def test_a_clip_counts_as_much_as_four_pictures(task: Distillation) -> None:
+    """Where all predictions of clips, or of pictures, are off by the same."""
+    batch, right = batch_of(task)
+    clips = right._replace(clips=right.clips + 1, steps=right.steps + 1)
+    pictures = right._replace(pictures=right.pictures + 1, picture_steps=right.picture_steps + 1)
+    ratio = losses(task, batch, clips) / losses(task, batch, pictures)
+    assert float(ratio) == pytest.approx(2 * 4 / 6)  # 2 clips, 6 pictures

@@ -248,6 +248,7 @@ def test_without_a_model_it_says_expressions(clips: Path, tmp_path: Path) -> Non
     assert video["predicted_expression"] in expressions
     assert sum(video[f"p_{name}"] for name in expressions) == pytest.approx(1)
     assert result.meta["model"]["name"] == DEFAULT_ENCODER
+    assert "about half" in result.meta["model"]["caution"]
 
 
 def test_a_video_too_short_for_a_window_is_not_judged(tmp_path: Path) -> None:

@@ -44,8 +44,13 @@ def test_expression_is_one_of_seven_and_actions_are_five() -> None:
     assert len(actions.config.thresholds) == actions.answer(vectors).shape[1] == 5
 
 
-def test_a_name_is_a_name_and_all_else_a_path(tmp_path: Path) -> None:
+def test_a_name_is_a_name_and_all_else_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DEFAULT_TASK).mkdir()  # such as the results of an earlier `predict`
     assert find_model(DEFAULT_TASK) == WEIGHTS / DEFAULT_TASK
+    assert find_model(f"./{DEFAULT_TASK}").resolve() == tmp_path / DEFAULT_TASK
     assert find_model(tmp_path / DEFAULT_TASK) == tmp_path / DEFAULT_TASK
     with pytest.raises(ModelError, match="expression or actions, which come with the package"):
         TaskModel.load(tmp_path / "nothing")

@@ -90,8 +90,8 @@ class Distillation(Task):
         of_stills = self._errors(predictions.picture_steps, steps, self.step_kinds)
         loss_of_clips = self._mean(of_clips) + self.settings.w_steps * self._mean(of_steps)
         loss_of_pictures = self._mean(of_pictures) + self.settings.w_steps * self._mean(of_stills)
-        clips, pictures = CLIP_COUNTS_AS * len(predictions.clips), len(predictions.pictures)
-        loss = (clips * loss_of_clips + pictures * loss_of_pictures) / (clips + pictures)
+        n_clips, n_pictures = CLIP_COUNTS_AS * len(predictions.clips), len(predictions.pictures)
+        loss = (n_clips * loss_of_clips + n_pictures * loss_of_pictures) / (n_clips + n_pictures)
         return {
             "loss": loss / (1 + self.settings.w_steps),
             **{

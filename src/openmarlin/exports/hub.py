@@ -21,8 +21,9 @@ def check_folder(folder: Path) -> None:
         InputError: it is none, has no card, or the card no licence.
     """
     if not _is_model(folder):
-        meant = next((f for f in (folder / MODEL,) if _is_model(f)), None)
-        hint = f"its model is {meant}" if meant else f"name a folder with {CONFIG} and {WEIGHTS}"
+        hint = f"name a folder with {CONFIG} and {WEIGHTS}"
+        if _is_model(folder / MODEL):
+            hint = f"its model is {folder / MODEL}"
         raise InputError(
             f"{folder}: is no model and no export; {hint}, or one that `openmarlin export` wrote"
         )

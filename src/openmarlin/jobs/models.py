@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
-from openmarlin.model.zoo import catalogue
+from openmarlin.model.zoo import SHIPPED_TASKS, catalogue
 
 
 def models() -> Table:
@@ -19,7 +19,8 @@ def models() -> Table:
         box=SIMPLE_HEAD,
         pad_edge=False,
         caption="Released weights are fetched from the Hugging Face hub when named, and cached. "
-        "Any folder or checkpoint can stand in place of a name (docs/models.md).",
+        "Any folder or checkpoint can stand in place of a name (docs/models.md). `openmarlin "
+        f"predict` has models of its own: {', '.join(SHIPPED_TASKS)}.",
     )
     for model in catalogue():
         size = f", {model.download_mb:.0f} MB" if model.download_mb else ""

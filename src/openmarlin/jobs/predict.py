@@ -16,7 +16,7 @@ from openmarlin.console import console, job_progress, say_troubles
 from openmarlin.data.manifest import Manifest, read_manifest
 from openmarlin.data.parts import PARTS, FinishedVideos
 from openmarlin.errors import InputError, VideoError
-from openmarlin.model.zoo import caution
+from openmarlin.model.zoo import SHIPPED_TASKS, caution
 from openmarlin.output import Failures, OutputFolder, part_name
 from openmarlin.report.answers import MOST_OUTPUTS, Wording
 from openmarlin.report.predict import write_report
@@ -235,7 +235,7 @@ def _meta(
             "name": config.name,
             "sha256": model.sha256,
             "licence": config.licence,
-            "caution": caution(config),
+            "caution": SHIPPED_TASKS.get(s.model) or caution(config),
         },
         "task": {"target": model.config.target, "thresholds": model.config.thresholds},
         "settings": s.recipe(free=False),

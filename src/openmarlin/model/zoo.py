@@ -114,18 +114,25 @@ SHIPPED: dict[str, Shipped] = {
 DEFAULT_TASK = "expression"
 """Of `predict`."""
 
-SHIPPED_TASKS = (DEFAULT_TASK, "actions")
-"""Heads on the default encoder that come with the package, for `predict`."""
+SHIPPED_TASKS = {
+    DEFAULT_TASK: "Take the expressions as hints: of windows that people have labelled about half "
+    "are right (one in seven by chance).",
+    "actions": "",
+}
+"""Heads on the default encoder that come with the package, for `predict`, and what a user should
+know before relying on them."""
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
-    """The path that is named; where there is none, the folder in the package of that name.
+    """The folder in the package of that name; where there is none, the path that is named.
 
-    What is returned need not exist.
+    A name wins, as in `load`: results may well lie in a folder `expression`, which is
+    "./expression" then. What is returned need not exist.
     """
-    path = Path(name_or_path).expanduser()
-    shipped = WEIGHTS / path
-    return shipped if not path.exists() and len(path.parts) == 1 and shipped.is_dir() else path
+    name = os.fspath(name_or_path)
+    if name in {folder.name for folder in WEIGHTS.iterdir() if folder.is_dir()}:
+        return WEIGHTS / name
+    return Path(name).expanduser()
 
 
 def caution(config: ModelConfig) -> str:
