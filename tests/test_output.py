@@ -154,6 +154,21 @@ def test_what_another_made_is_refused(tmp_path: Path, option: str) -> None:
     assert (tmp_path / "foreign" / "thesis.doc").exists()
 
 
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    bake(out)
+    for name in (".config.yaml.x.part", "parts/.a.y.part", "parts/.step-2.z.part/model/weights"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).touch()
+    (out / "mine.part").touch()
+    with pytest.raises(InputError), cake(out) as folder:
+        folder.begin()
+    assert (out / "parts" / ".a.y.part").exists()  # a refused call changes nothing
+    assert bake(out, resume=True) is True
+    assert not list(out.rglob(".*.part"))
+    assert (out / "mine.part").exists()
+
+
 def test_settings_are_compared_both_ways_and_free_ones_not(tmp_path: Path) -> None:
     bake(tmp_path, identity={"oven": "a1"})
     assert bake(tmp_path, resume=True, identity={"oven": "a1"}, workers=3)

@@ -120,7 +120,7 @@ def test_changes_go_over_a_recipe_and_into_its_tables(tmp_path: Path) -> None:
     assert (bread.loaves, bread.shape) == (6, {"side": 4, "top": 2})
 
 
-@pytest.mark.parametrize("text", ["- a\n", "a: [", "1: 2\n", "\xff"])
+@pytest.mark.parametrize("text", ["- a\n", "a: [", "1: 2\n", "\xff", "[" * 5000])
 def test_what_is_no_recipe_is_named(tmp_path: Path, text: str) -> None:
     recipe = tmp_path / "bread.yaml"
     recipe.write_bytes(text.encode("latin-1"))

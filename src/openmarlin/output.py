@@ -39,6 +39,8 @@ Part = tuple[float | None, float | None]
 
 WHOLE: Part = (None, None)
 _LOCK_FILE = ".lock"
+_UNFINISHED = ".part"
+"""Hidden files and folders with this ending are being written, or were when a process was killed."""
 _FLUSH_S = 5.0
 
 
@@ -57,7 +59,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent
+            prefix=f".{cut_name(path.name, 80)}.", suffix=_UNFINISHED, dir=path.parent
         )
         os.close(handle)
         part = Path(name)
@@ -100,14 +102,18 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        part = Path(
+            tempfile.mkdtemp(
+                prefix=f".{cut_name(path.name, 80)}.", suffix=_UNFINISHED, dir=path.parent
+            )
+        )
         part.chmod(0o755)
         yield part
         for file in part.rglob("*"):
             if file.is_file():
                 file.chmod(_file_mode())  # safetensors writes files that only their owner can read
         if path.is_dir():
-            old = part.with_name(part.name + ".old")
+            old = part.with_name(f"{part.stem}.old{_UNFINISHED}")
             path.rename(old)
             part.rename(path)
             shutil.rmtree(old)
@@ -119,6 +125,12 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def cut_name(text: str, most_bytes: int) -> str:
+    """As much of a name as fits into a file's name, of which file systems take 255 bytes."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return text if len(raw) <= most_bytes else raw[:most_bytes].decode("utf-8", "ignore")
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -209,7 +221,11 @@ class OutputFolder:
             self._release()
 
     def begin(self) -> None:
-        """Remove an earlier run unless it goes on, and write config.yaml and environment.json."""
+        """Remove an earlier run unless it goes on, and write config.yaml and environment.json.
+
+        What a process that was killed left half written goes, too.
+        """
+        self._sweep()
         sittings = self._record().get("sittings", []) if self.resumed else []
         if not self.resumed:
             self._clear()
@@ -248,7 +264,7 @@ class OutputFolder:
     def _check(self) -> None:
         ours = {_LOCK_FILE, CONFIG_FILE}  # a run killed in its first moment leaves these
         names = {file.name for file in self.path.iterdir()} - ours
-        if all(name.endswith(".part") for name in names):
+        if all(name.endswith(_UNFINISHED) for name in names):
             return
         if self._record().get("verb") != self.verb:
             raise InputError(
@@ -290,11 +306,19 @@ class OutputFolder:
             content = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise InputError(
                 f"{file}: cannot be read; name another folder, or remove {self.path}"
             ) from None
         return content if isinstance(content, dict) else {}
+
+    def _sweep(self) -> None:
+        for left in sorted(self.path.rglob(f".*{_UNFINISHED}")):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with suppress(OSError):  # in such a folder; or the disk may not be written to
+                    left.unlink()
 
     def _clear(self) -> None:
         for pattern in self.files:

@@ -52,10 +52,8 @@ def test_killed_run_is_resumed_without_redoing_or_duplicating(
     tmp_path: Path, rows: list[Row]
 ) -> None:
     _commit(FinishedVideos(tmp_path / "out", DIM), rows[1])
-    (tmp_path / "out" / PARTS / ".x.part").touch()
     again = FinishedVideos(tmp_path / "out", DIM)
     assert [again.is_done(row) for row in rows] == [False, True, False]
-    assert not list((tmp_path / "out" / PARTS).glob(".*.part"))
     for row in (rows[2], rows[0]):
         _commit(again, row)
     features, *_ = again.merge(Manifest(rows))
@@ -132,6 +130,18 @@ def test_videos_of_one_name_and_parts_of_one_video_do_not_collide(tmp_path: Path
     assert len(files) == 4
     assert load_file(files[0])["0-0"].shape == (8, DIM)
     assert len(finished.merge(Manifest(rows))[0]) == 8
+
+
+@pytest.mark.parametrize("letter", ["n", "\N{GREEK SMALL LETTER OMEGA}"])
+def test_a_name_as_long_as_a_file_may_have(letter: str, tmp_path: Path) -> None:
+    """Also of two bytes a letter; what is made of it must not be longer."""
+    row = Row(tmp_path / f"{letter * (250 // len(letter.encode()))}.mp4")
+    row.video.touch()
+    finished = FinishedVideos(tmp_path / "out", DIM)
+    _commit(finished, row)
+    assert len(finished.merge(Manifest([row]))[0]) == 2
+    finished.discard(row)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_every_other_column_stands_before_the_embedding(tmp_path: Path, rows: list[Row]) -> None:

@@ -206,6 +206,8 @@ def spoil_folder(kind: str, good: Path, state: dict[str, torch.Tensor]) -> None:
         config.write_text(json.dumps(settings | {"image_size": 33}))
     elif kind == "config cut short":
         config.write_text(config.read_text()[:40])
+    elif kind == "config too deep":
+        config.write_text("[" * 5000)
     elif kind == "config a list":
         config.write_text("[]")
 
@@ -236,6 +238,7 @@ def spoil_folder(kind: str, good: Path, state: dict[str, torch.Tensor]) -> None:
         ("impossible setting", "image_size 33 is not a multiple of patch 16"),
         ("config cut short", "is not JSON"),
         ("config a list", "is not a JSON object"),
+        ("config too deep", "is not JSON"),
     ],
 )
 def test_a_bad_checkpoint_is_one_clear_line(

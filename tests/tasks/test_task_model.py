@@ -129,6 +129,10 @@ def _wrong_width(folder: Path) -> None:
     _change(folder, lambda content: content["task"]["head"].update(n_outputs=5))
 
 
+def _huge(folder: Path) -> None:
+    _change(folder, lambda content: content["task"]["head"].update(width=2**56))
+
+
 def _unknown_key(folder: Path) -> None:
     _change(folder, lambda content: content["task"].update(voltage=3))
 
@@ -171,6 +175,7 @@ def _change(folder: Path, change: Any) -> None:
         (_no_head, "without a head"),
         (_no_table, "without a head"),
         (_wrong_width, "does not fit"),
+        (_huge, "does not fit"),
         (_unknown_key, "voltage"),
         (_unknown_head, "oracle"),
         (_other_target, "does not fit"),

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from openmarlin.data.face_table import open_table, pieces, schema, with_columns
 from openmarlin.data.manifest import Manifest, Row
 from openmarlin.data.parts import Record, VideoParts, named
-from openmarlin.output import write_json
+from openmarlin.output import cut_name, write_json
 
 OVERLAY = "overlay"
 _ROWS = 4096  # joined to be written together: 24 MB with points
@@ -53,12 +53,10 @@ class FaceParts(VideoParts):
         super().__init__(path)
         self.points, self.wants_overlay = points, overlay
         self.keep_points = points or overlay
-        for unfinished in (path / OVERLAY).glob(".*.part"):
-            unfinished.unlink()
 
     def overlay(self, row: Row) -> Path:
         """The drawn video of a row."""
-        return self.path / OVERLAY / f"{row.video.stem}-{row.key[:6]}.mp4"
+        return self.path / OVERLAY / f"{cut_name(row.video.stem, 200)}-{row.key[:6]}.mp4"
 
     def thumbs(self, row: Row) -> Path:
         """The thumbs of a row."""

@@ -88,7 +88,7 @@ class Row:
         """
         try:
             status = self.video.stat()
-        except OSError:
+        except (OSError, ValueError):  # a null byte in the name
             return None
         return [status.st_size, status.st_mtime_ns]
 

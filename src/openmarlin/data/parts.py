@@ -25,7 +25,7 @@ from openmarlin.data.features import Features, WindowRow, add_columns, rows_to_t
 from openmarlin.data.manifest import Manifest, Row, display
 from openmarlin.data.thumbs import WindowThumb, load_thumbs, save_thumbs
 from openmarlin.errors import InputError
-from openmarlin.output import atomic
+from openmarlin.output import atomic, cut_name
 
 PARTS, TOKENS = "parts", "tokens"
 _SHOWN_VIDEOS = 48  # whose thumbs are read for a report, or some more
@@ -57,8 +57,6 @@ class VideoParts(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        for unfinished in (path / PARTS).glob(".*.part"):  # of a process that was killed
-            unfinished.unlink()
 
     @abstractmethod
     def record(self, row: Row) -> Record | None:
@@ -193,7 +191,7 @@ class FinishedVideos(VideoParts):
 
 def token_file(path: Path, row: Row) -> Path:
     """Where the folder of a run holds the tokens of a row, by "window-face"."""
-    return path / TOKENS / f"{row.video.stem}-{row.key}.safetensors"
+    return path / TOKENS / f"{cut_name(row.video.stem, 200)}-{row.key}.safetensors"
 
 
 def named(table: pa.Table, row: Row) -> pa.Table:

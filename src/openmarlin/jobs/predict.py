@@ -17,7 +17,7 @@ from openmarlin.data.manifest import Manifest, read_manifest
 from openmarlin.data.parts import PARTS, FinishedVideos
 from openmarlin.errors import InputError, VideoError
 from openmarlin.model.zoo import SHIPPED_TASKS, caution
-from openmarlin.output import Failures, OutputFolder, part_name
+from openmarlin.output import Failures, OutputFolder, cut_name, part_name
 from openmarlin.report.answers import MOST_OUTPUTS, Wording
 from openmarlin.report.predict import write_report
 from openmarlin.report.predict_overlay import AnswersOverTime, draw_answers
@@ -197,13 +197,11 @@ def _draw_overlays(
     """One video after the other; an overlay that is newer than the part of its video stays."""
     wording = Wording(model.target, model.config.thresholds)
     finished = FinishedVideos(folder.path, model.head.width)
-    for unfinished in (folder.path / OVERLAY).glob(".*.part"):  # of a process that was killed
-        unfinished.unlink()
     with job_progress("overlays") as bar:
         bar.disable = bar.disable or not progress
         task = bar.add_task("overlay", total=len(manifest.rows), note="")
         for place, row in enumerate(manifest.rows):
-            target = folder.path / OVERLAY / f"{row.video.stem}-{row.key[:6]}.mp4"
+            target = folder.path / OVERLAY / f"{cut_name(row.video.stem, 200)}-{row.key[:6]}.mp4"
             part = finished.part(row)
             if part.is_file() and not _is_newer(target, part):
                 said = AnswersOverTime.of(answers, place)

@@ -184,7 +184,8 @@ def _why_none(path: Path) -> str:
 
 def _load_head(path: Path, config: TaskConfig, device: str) -> Head:
     try:
-        head = make_head(config.head)
+        with torch.device("meta"):  # a config that is damaged may say any size
+            head = make_head(config.head)
     except ModelError as error:
         raise ModelError(f"{path / CONFIG}: {error}") from None
     n_outputs = len(Target.of(config.target).outputs)
@@ -194,7 +195,7 @@ def _load_head(path: Path, config: TaskConfig, device: str) -> Head:
             f"target of {n_outputs}"
         )
     try:
-        head.load_state_dict(read(path / HEAD))
+        head.load_state_dict(read(path / HEAD), assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{path / HEAD} does not fit {path / CONFIG}: {reason}") from None

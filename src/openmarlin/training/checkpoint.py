@@ -136,11 +136,6 @@ class Checkpoints:
         self._prune()
         return Checkpoint(path, progress, metrics)
 
-    def sweep(self) -> None:
-        """Remove what a killed process left half written."""
-        for left in self.path.glob(".step-*"):
-            shutil.rmtree(left, ignore_errors=True)
-
     def _prune(self) -> None:
         best = self.best()
         for checkpoint in self.all()[: -self.keep]:

@@ -99,7 +99,6 @@ def fit(task: Task, data: TrainingData, run: Run) -> Fitted:
     with ExitStack() as stack:
         loop = _Loop(task, data, run, stack.enter_context(stop_signals()))
         if run.folder is not None:
-            loop.checkpoints.sweep()
             loop.log = stack.enter_context(
                 RunLog(
                     run.folder.path,

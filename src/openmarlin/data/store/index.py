@@ -171,7 +171,7 @@ def read_index(folder: Path) -> Index:
         return Index(int(head["size"]), shards, tracks, dict(head["info"]), columns)
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error}); copy the store again") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{head_file}: damaged ({type(error).__name__}: {error}); copy the store again"
         ) from None

@@ -106,8 +106,6 @@ class StoreWriter:
             self._journal = Journal(self.path / JOURNAL_FILE)
             stack.callback(self._journal.close)
             self._replay()
-            for unfinished in self.path.glob(".*.part"):  # of a writer that was killed
-                unfinished.unlink()
             (self.path / PARTS).mkdir(exist_ok=True)
             self._open = stack.pop_all()
 
