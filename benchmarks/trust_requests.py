@@ -40,7 +40,7 @@ HANG_S = 400.0
 
 VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 0.5, 1e308, 2**31, 2**63, 2**70, "", " ", "a", "nan", "inf", "-0"),
-    *("\0", "a\0b", "\ufeff", "\u202e", "\ud83d\ude00", "../" * 40 + "etc/passwd", "a" * 5000),
+    *("\0", "a\0b", "\ufeff", "\u202e", "\ud83d\ude00", "../" * 40 + "etc/passwd", "a" * 300),
     *([], [[]], {}, {"a": 1}, [1, "a", None], float("nan"), float("inf")),
 )
 
