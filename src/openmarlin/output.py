@@ -40,7 +40,7 @@ Part = tuple[float | None, float | None]
 WHOLE: Part = (None, None)
 _LOCK_FILE = ".lock"
 _UNFINISHED = ".part"
-"""Hidden files and folders with this ending are being written, or were when a process was killed."""
+"""Ends the name of a hidden file or folder while it is being written."""
 _FLUSH_S = 5.0
 
 

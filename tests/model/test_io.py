@@ -200,6 +200,9 @@ def spoil_folder(kind: str, good: Path, state: dict[str, torch.Tensor]) -> None:
         save_file(state | {"head.weight": torch.ones(2)}, weights)
     elif kind == "another size":
         config.write_text(json.dumps(settings | {"width": 128, "heads": 2}))
+    elif kind in ("absurd image", "absurd depth"):
+        field = "depth" if "depth" in kind else "image_size"
+        config.write_text(json.dumps(settings | {field: 2**31}))
     elif kind == "unknown setting":
         config.write_text(json.dumps(settings | {"colour": "red"}))
     elif kind == "impossible setting":
@@ -234,6 +237,8 @@ def spoil_folder(kind: str, good: Path, state: dict[str, torch.Tensor]) -> None:
         ("unexpected tensor", r"1 unexpected \(encoder.cls_token\)"),
         ("unexpected part", r"1 unexpected \(head.weight\)"),
         ("another size", r"misshapen \(encoder.* is \(192.*not \(128.* different models"),
+        ("absurd image", "its config asks for .* different models"),
+        ("absurd depth", "its config asks for .* different models"),
         ("unknown setting", "config.json cannot be built: colour Extra inputs"),
         ("impossible setting", "image_size 33 is not a multiple of patch 16"),
         ("config cut short", "is not JSON"),

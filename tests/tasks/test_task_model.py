@@ -133,6 +133,15 @@ def _huge(folder: Path) -> None:
     _change(folder, lambda content: content["task"]["head"].update(width=2**56))
 
 
+def _odd_width(folder: Path) -> None:
+    _change(folder, lambda content: content["task"]["head"].update(width=-1))
+
+
+def _many_blocks(folder: Path) -> None:
+    head = {"kind": "attentive", "width": 12, "heads": 2, "n_outputs": 3, "blocks": 2**31}
+    _change(folder, lambda content: content["task"].update(head=head))
+
+
 def _unknown_key(folder: Path) -> None:
     _change(folder, lambda content: content["task"].update(voltage=3))
 
@@ -176,6 +185,8 @@ def _change(folder: Path, change: Any) -> None:
         (_no_table, "without a head"),
         (_wrong_width, "does not fit"),
         (_huge, "does not fit"),
+        (_odd_width, "cannot be built"),
+        (_many_blocks, "blocks"),
         (_unknown_key, "voltage"),
         (_unknown_head, "oracle"),
         (_other_target, "does not fit"),

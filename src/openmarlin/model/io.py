@@ -35,6 +35,7 @@ MODEL_TYPE = "openmarlin"
 """What `model_type` says in the config.json of our own folders."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_ABSURD = 100  # times the values in a file, and no word about single tensors helps
 _TAGS = ("video", "face", "masked-autoencoder")
 _ENCODER = ("encoder.",)
 _FULL = ("encoder.", "decoder.", "enc_dec_proj.")
@@ -232,6 +233,7 @@ def _assemble(
             "part='encoder'"
         )
     config = config if part == "full" else config.encoder_alone()
+    _check_size(config, state, where)
     kept = _FULL if part == "full" else _ENCODER
     state = {k: t for k, t in state.items() if k.startswith(kept) or not k.startswith(_KNOWN)}
     model = _shell(config, part)
@@ -255,6 +257,17 @@ def _resized(name: str, tensor: torch.Tensor, config: ModelConfig) -> torch.Tens
     ):
         return position_table(config, tensor.shape[2])
     return tensor
+
+
+def _check_size(config: ModelConfig, state: Tensors, where: str) -> None:
+    """A config that is damaged may say any size: nothing is built of what cannot be in the file."""
+    there = sum(tensor.numel() for tensor in state.values())
+    asked = config.encoder_parameters + config.decoder_parameters
+    if asked > _ABSURD * max(there, 1_000_000):
+        raise ModelError(
+            f"{where} holds {there:,} values and its config asks for {asked:,}: weights and config "
+            "belong to different models"
+        )
 
 
 def _check(state: Tensors, model: Encoder | Autoencoder, where: str) -> None:

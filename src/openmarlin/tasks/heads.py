@@ -24,6 +24,7 @@ Normalisation = Literal["none", "standard", "l2"]
 
 _EPS = 1e-6
 _STD = 0.02  # of initial weights, a normal cut at two deviations (V-JEPA's attentive probe)
+_MOST_BLOCKS = 64  # published ones have three
 
 
 class Head(nn.Module):
@@ -110,6 +111,8 @@ class AttentiveHead(Head):
         super().__init__()
         if width % heads:
             raise ModelError(f"{heads} heads do not divide a width of {width}")
+        if blocks > _MOST_BLOCKS:
+            raise ModelError(f"{blocks} blocks are more than {_MOST_BLOCKS}")
         self.width, self.heads = width, heads
         self.blocks = nn.Sequential(*(Block(width, heads, 4.0, _EPS) for _ in range(blocks)))
         self.norm1 = nn.LayerNorm(width, eps=_EPS)
@@ -258,5 +261,6 @@ def make_head(config: Mapping[str, Any]) -> Head:
     try:
         with torch.random.fork_rng(devices=[]):  # torch's layers draw weights of their own first
             return _KINDS[kind](**values)
-    except TypeError as error:
-        raise ModelError(f"a head '{kind}' cannot be built of {values}: {error}") from None
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"a head '{kind}' cannot be built of {values}: {reason}") from None

@@ -9,7 +9,7 @@ index.json is written last: a folder that has one is a whole store.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("fps", "start_s", "face_px", "seen"), pa.float64()),
     **dict.fromkeys(("shard", "offset", "n_bytes"), pa.int64()),
 }
+_MOST_PX = 65_535  # a side of a JPEG
 _OPTIONAL = ("sound_bytes", "point_bytes")  # columns of stores in which a track has some
 
 
@@ -166,15 +167,35 @@ def read_index(folder: Path) -> Index:
                 f"{tracks_file}: does not agree with {INDEX_FILE} (its sha256 differs); copy the "
                 "store again"
             )
+        _check_values(head)
         shards = [Shard(**shard) for shard in head["shards"]]
         tracks, columns = _read_tracks(tracks_file)
-        return Index(int(head["size"]), shards, tracks, dict(head["info"]), columns)
+        return Index(head["size"], shards, tracks, head["info"], columns)
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error}); copy the store again") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{head_file}: damaged ({type(error).__name__}: {error}); copy the store again"
         ) from None
+
+
+def _check_values(head: Mapping[str, Any]) -> None:
+    """What index.json says must be of its kind: whoever reads a store computes with it.
+
+    Raises:
+        ValueError: something is not.
+    """
+    size = head["size"]
+    if type(size) is not int or not CELL_PX <= size <= _MOST_PX or size % CELL_PX:
+        raise ValueError(f"size {size!r}")
+    settings = head["info"].get("settings", {}) if isinstance(head["info"], dict) else None
+    margin = settings.get("margin", 0) if isinstance(settings, dict) else None
+    if type(margin) is not int or not 0 <= 2 * margin < size:
+        raise ValueError("info")
+    for shard in head["shards"]:
+        file, n_bytes = shard["file"], shard["n_bytes"]
+        if not isinstance(file, str) or Path(file).name != file or type(n_bytes) is not int:
+            raise ValueError(f"shard {file!r} of {n_bytes!r} bytes")
 
 
 def _read_tracks(path: Path) -> tuple[list[Track], dict[str, list[Any]]]:
