@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test test-slow test-wheel test-lowest check docs reference bench clean
+.PHONY: demo test test-slow test-wheel test-lowest check docs reference licences sbom audit bench clean
 
 demo: $(READY)  ## features of the example clips with a report, faces in numbers, expressions, and what the model sees in a masked face
 	$(BIN)/openmarlin extract examples/clips --out demo-out/features --faces all --overwrite
@@ -45,6 +45,15 @@ docs: $(READY)  ## the documentation as a site, build/docs/index.html; a warning
 reference: $(READY)  ## write docs/reference.md from the settings classes
 	$(BIN)/python docs/make_reference.py
 
+licences: $(READY)  ## write docs/licences.md from what the installed packages state
+	$(BIN)/python docs/make_licences.py
+
+sbom: $(READY) build/tools/ready  ## everything that is installed, as CycloneDX: build/sbom.json
+	build/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.json $(BIN)/python
+
+audit: build/tools/ready  ## known vulnerabilities of the versions in constraints.txt (asks PyPI)
+	build/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
 bench: $(READY)  ## measure against the peers, and write the table in docs/lab/speed.md
 	$(BIN)/python -m benchmarks.run
 
@@ -55,6 +64,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers,docs]'
 	$(BIN)/python -m pip install --quiet --no-deps marlin-pytorch==0.3.4
 	touch $(READY)
+
+# Programs that look at the environment must not be part of it.
+build/tools/ready:
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet 'cyclonedx-bom>=7.5' 'pip-audit>=2.10'
+	touch build/tools/ready
 
 clean:
 	rm -rf .venv demo-out build

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -134,6 +135,20 @@ def _index_lacks_a_key(store: Path) -> None:
     (store / INDEX_FILE).write_text(json.dumps(head))
 
 
+def _index_with(*path: str | int, value: Any) -> Callable[[Path], None]:
+    """A damage: one value of index.json is another."""
+
+    def damage(store: Path) -> None:
+        head = json.loads((store / INDEX_FILE).read_text())
+        place = head
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        (store / INDEX_FILE).write_text(json.dumps(head))
+
+    return damage
+
+
 def _other_tracks(store: Path) -> None:
     flip(store / TRACKS_FILE, 200)
 
@@ -167,6 +182,12 @@ def _shard_cut(store: Path) -> None:
         (_index_cut, "index.json: damaged"),
         (_index_of_the_future, "version 4"),
         (_index_lacks_a_key, "index.json: damaged .*shards"),
+        (_index_with("shards", 0, "n_bytes", value=[]), "index.json: damaged .*shard"),
+        (_index_with("shards", 0, "file", value="../shard-00000.bin"), "index.json: damaged"),
+        (_index_with("size", value=float("inf")), "index.json: damaged .*size inf"),
+        (_index_with("size", value=2**31), "index.json: damaged .*size"),
+        (_index_with("info", value=[]), "index.json: damaged .*info"),
+        (_index_with("info", "settings", value=[]), "index.json: damaged .*info"),
         (_other_tracks, "tracks.parquet: does not agree with index.json"),
         (_no_tracks, "tracks.parquet"),
         (_shorter_index, "index and shards disagree"),
