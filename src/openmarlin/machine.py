@@ -8,6 +8,7 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
+from openmarlin import torchrun
 
 
 def machine() -> dict[str, Any]:
@@ -17,6 +18,7 @@ def machine() -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": sys.argv,
+        "torchrun": torchrun.job(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": package_versions(),

@@ -26,6 +26,7 @@ import yaml
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+from openmarlin import torchrun
 from openmarlin.errors import InputError, option
 from openmarlin.machine import machine
 from openmarlin.settings import Settings, read_recipe
@@ -40,6 +41,9 @@ Part = tuple[float | None, float | None]
 WHOLE: Part = (None, None)
 _LOCK_FILE = ".lock"
 _FLUSH_S = 5.0
+_LOADERS_S = 15.0
+"""A process that is killed leaves its loaders, which hold its lock until they look for it: up to 5
+seconds."""
 
 
 @contextmanager
@@ -230,7 +234,7 @@ class OutputFolder:
         self._new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(timeout=_LOADERS_S if self.resume else 0)
         except Timeout:
             raise InputError(
                 f"{self.path}: in use by another run; wait for it or name another folder"
@@ -300,6 +304,18 @@ class OutputFolder:
         for pattern in self.files:
             for old in self.path.glob(pattern):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def began_here(path: Path) -> bool:
+    """Whether the run in a folder was begun, or gone on with last, by this job of torchrun."""
+    job = torchrun.job()
+    if job is None:
+        return False
+    try:
+        record = json.loads((path / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+        return bool(record["sittings"][-1].get("torchrun") == job)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False  # none, or a file that opening the folder tells of
 
 
 def part_name(video: str, part: Part) -> str:
