@@ -8,6 +8,7 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
+
 from openmarlin import torchrun
 
 

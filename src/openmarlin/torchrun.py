@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 _PATIENCE = timedelta(seconds=1)
 
@@ -47,7 +47,8 @@ def meet(rank: int, world: int) -> Store:
     Returns:
         A part of the store that nobody has used.
     """
-    from torch.distributed import DistStoreError, PrefixStore
+    from torch.distributed import DistStoreError
+    from torch.distributed.distributed_c10d import PrefixStore
 
     store, me = _store(), uuid4().hex
     while True:
@@ -73,7 +74,8 @@ def meet(rank: int, world: int) -> Store:
 
 @cache
 def _store() -> Store:
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return TCPStore(address, port, is_master=False)
+    store: Store = TCPStore(address, port, is_master=False)
+    return store

@@ -38,7 +38,9 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-_PEER_GONE = re.compile(r"gloo/transport|NCCL (error|communicator)|Connection (closed|reset) by peer")
+_PEER_GONE = re.compile(
+    r"gloo/transport|NCCL (error|communicator)|Connection (closed|reset) by peer"
+)
 """What a process hears of one that died, where it computes something together with it."""
 
 
@@ -147,8 +149,8 @@ class Engine:
             torch.distributed.destroy_process_group()
         if isinstance(error, RuntimeError) and _PEER_GONE.search(str(error)):
             raise TrainingError(
-                "another process of this run is gone, see what it said; torchrun with --max-restarts "
-                f"starts all again, without it run again with {option('resume', True)}"
+                "another process of this run is gone, see what it said; torchrun starts all again "
+                f"if it has --max-restarts, otherwise run again with {option('resume', True)}"
             ) from None
 
     def _meet(self) -> None:
