@@ -26,7 +26,6 @@ import yaml
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from openmarlin import torchrun
 from openmarlin.errors import InputError, option
 from openmarlin.machine import machine
 from openmarlin.mirror import Mirror
@@ -332,18 +331,6 @@ class OutputFolder:
         for pattern in self.files:
             for old in self.path.glob(pattern):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
-
-
-def began_here(path: Path) -> bool:
-    """Whether the run in a folder was begun, or gone on with last, by this job of torchrun."""
-    job = torchrun.job()
-    if job is None:
-        return False
-    try:
-        record = json.loads((path / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
-        return bool(record["sittings"][-1].get("torchrun") == job)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return False  # none, or a file that opening the folder tells of
 
 
 def part_name(video: str, part: Part) -> str:

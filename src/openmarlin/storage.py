@@ -123,13 +123,34 @@ def stamp(path: Path) -> list[int] | None:
     return [int(info.get("size") or 0), zlib.crc32(str(version).encode())]
 
 
-def files_below(folder: RemotePath) -> list[RemotePath]:
-    """All files at a URL; hidden ones, as on a disk, are none.
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below, those behind links too; hidden ones (also macOS's `._*`) are none.
 
     Raises:
-        InputError: it cannot be listed.
+        InputError: it cannot be read.
     """
-    return [folder / name for name in list_names(folder) if not re.search(r"(^|/)\.", name)]
+    if isinstance(folder, RemotePath):
+        yield from (folder / name for name in list_names(folder) if not re.search(r"(^|/)\.", name))
+    else:
+        yield from _local_files(folder)
+
+
+def _local_files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """A link to a folder that the way down has come through already is a loop, not followed."""
+    here = os.path.realpath(folder)
+    if here in above:
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _local_files(entry, (*above, here))
+        elif entry.is_file():
+            yield entry
 
 
 def list_names(folder: RemotePath) -> list[str]:
@@ -248,6 +269,8 @@ def reason(error: Exception) -> str:
         return f"no permission ({words}); check the credentials and what they may do"
     if "credentials" in words.lower():
         return f"no credentials ({words}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    if "could not connect" in words.lower():
+        return f"{words}; check the network and AWS_ENDPOINT_URL"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return words

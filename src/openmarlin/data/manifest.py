@@ -24,7 +24,6 @@ from openmarlin.data.tables import Table, read_table
 from openmarlin.errors import InputError, VideoError
 from openmarlin.output import FAILURE_COLUMNS, Part, atomic
 from openmarlin.storage import (
-    RemotePath,
     absolute,
     beside,
     exists,
@@ -318,7 +317,7 @@ def _joined(first: Row, second: Row) -> Row:
 def _folder(folder: Path) -> list[Path]:
     videos: list[Path] = []
     suffixes: Counter[str] = Counter()
-    for path in files_below(folder) if isinstance(folder, RemotePath) else _files(folder):
+    for path in files_below(folder):
         suffix = path.suffix.lower()
         suffixes[suffix] += 1
         if suffix in VIDEO_SUFFIXES:
@@ -335,27 +334,6 @@ def _folder(folder: Path) -> list[Path]:
     raise InputError(
         f"{folder}: no videos in this folder; looked for {' '.join(sorted(VIDEO_SUFFIXES))}"
     )
-
-
-def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """All files below, those behind links too; hidden ones (also macOS's `._*`) are none.
-
-    A link to a folder that the way down has come through already is a loop, and not followed.
-    """
-    here = os.path.realpath(folder)
-    if here in above:
-        return
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _files(entry, (*above, here))
-        elif entry.is_file():
-            yield entry
 
 
 def _table_rows(table: Table) -> list[Row]:
