@@ -9,6 +9,8 @@ import time
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
+from openmarlin import torchrun
+
 
 def machine() -> dict[str, Any]:
     """What a reader must know to run the same again: command, machine, versions."""
@@ -17,6 +19,7 @@ def machine() -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": sys.argv,
+        "torchrun": torchrun.job(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": package_versions(),

@@ -28,7 +28,9 @@ from safetensors import SafetensorError
 
 from openmarlin.errors import InputError, option
 from openmarlin.machine import machine
+from openmarlin.mirror import Mirror
 from openmarlin.settings import Settings, read_recipe
+from openmarlin.storage import RemotePath, absolute
 
 CONFIG_FILE, ENVIRONMENT_FILE, FAILURES_FILE = "config.yaml", "environment.json", "failures.csv"
 FAILURE_COLUMNS = ("video", "start_s", "end_s", "reason")
@@ -42,6 +44,9 @@ _LOCK_FILE = ".lock"
 _UNFINISHED = ".part"
 """Ends the name of a hidden file or folder while it is being written."""
 _FLUSH_S = 5.0
+_LOADERS_S = 15.0
+"""A process that is killed leaves its loaders, which hold its lock until they look for it: up to 5
+seconds."""
 
 
 @contextmanager
@@ -161,7 +166,9 @@ class OutputFolder:
     `overwrite`, and writes down what this run is; without it a folder that was new goes again.
 
     Args:
-        path: the folder; it is made where it is missing.
+        path: the folder; it is made where it is missing. Of a URL the folder is a copy on this
+            machine, from which everything is uploaded (`mirror.Mirror`); nothing keeps other
+            machines out of it.
         verb: whose results it holds.
         settings: of the verb; those that are not free must be the same when a run goes on.
         files: names and patterns of everything the verb writes; nothing else is ever removed.
@@ -171,6 +178,7 @@ class OutputFolder:
         overwrite: replace the run that is there.
 
     Attributes:
+        path: the folder on this machine.
         resumed: there is an earlier run, and it goes on.
         failures: the list that becomes failures.csv.
     """
@@ -186,12 +194,15 @@ class OutputFolder:
         resume: bool = False,
         overwrite: bool = False,
     ) -> None:
-        self.path, self.verb, self.settings = path, verb, settings
+        self._mirror = Mirror(path) if isinstance(path, RemotePath) else None
+        self._name = path
+        self.path = path if self._mirror is None else self._mirror.folder
+        self.verb, self.settings = verb, settings
         self.files, self.identity = [*files, CONFIG_FILE, FAILURES_FILE], dict(identity or {})
         self.resume, self.overwrite = resume, overwrite
         self.resumed = self._begun = self._new = False
-        self.failures = Failures(path / FAILURES_FILE)
-        self._lock = FileLock(path / _LOCK_FILE)
+        self.failures = Failures(self.path / FAILURES_FILE)
+        self._lock = FileLock(self.path / _LOCK_FILE)
 
     def __enter__(self) -> Self:
         """Take the folder.
@@ -217,6 +228,8 @@ class OutputFolder:
         try:
             if self._begun:
                 self.failures.flush()
+                if self._mirror is not None:
+                    self._mirror.end()
         finally:
             self._release()
 
@@ -229,12 +242,21 @@ class OutputFolder:
         sittings = self._record().get("sittings", []) if self.resumed else []
         if not self.resumed:
             self._clear()
+        elif self._mirror is not None:
+            self._mirror.fetch(self.files)
         with atomic(self.path / CONFIG_FILE) as part:
             text = yaml.safe_dump(self.settings.recipe(), sort_keys=False, allow_unicode=True)
             part.write_text(text, encoding="utf-8")
         record = {"verb": self.verb, "identity": self.identity, "sittings": [*sittings, machine()]}
         write_json(self.path / ENVIRONMENT_FILE, record)
+        if self._mirror is not None:
+            self._mirror.begin()
         self._begun = True
+
+    @property
+    def is_copy(self) -> bool:
+        """The folder is a copy of one at a URL, in which something may be missing."""
+        return self._mirror is not None
 
     def write_json(self, name: str, content: Any) -> Path:
         """A JSON file in the folder."""
@@ -246,7 +268,7 @@ class OutputFolder:
         self._new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(timeout=_LOADERS_S if self.resume else 0)
         except Timeout:
             raise InputError(
                 f"{self.path}: in use by another run; wait for it or name another folder"
@@ -263,23 +285,30 @@ class OutputFolder:
 
     def _check(self) -> None:
         ours = {_LOCK_FILE, CONFIG_FILE}  # a run killed in its first moment leaves these
-        names = {file.name for file in self.path.iterdir()} - ours
+        names = self._names() - ours
         if all(name.endswith(_UNFINISHED) for name in names):
             return
         if self._record().get("verb") != self.verb:
             raise InputError(
-                f"{self.path}: not empty, and not made by `openmarlin {self.verb}`; name another "
+                f"{self._name}: not empty, and not made by `openmarlin {self.verb}`; name another "
                 "folder"
             )
         if self.overwrite:
             return
         if not self.resume:
             raise InputError(
-                f"{self.path}: an earlier run is there; add {option('resume', True)} to go on with "
-                f"it, {option('overwrite', True)} to replace it, or name another folder"
+                f"{self._name}: an earlier run is there; add {option('resume', True)} to go on "
+                f"with it, {option('overwrite', True)} to replace it, or name another folder"
             )
         self._compare()
         self.resumed = True
+
+    def _names(self) -> set[str]:
+        """What is in the folder; of a URL its settings and record are then here."""
+        if self._mirror is None:
+            return {file.name for file in self.path.iterdir()}
+        self._mirror.fetch([CONFIG_FILE, ENVIRONMENT_FILE])
+        return {name.partition("/")[0] for name in self._mirror.names()}
 
     def _compare(self) -> None:
         """Settings and identity of the earlier run are those of this one, none more or less."""
@@ -295,7 +324,7 @@ class OutputFolder:
         ]
         if changed:
             raise InputError(
-                f"{self.path}: made with other settings ({', '.join(changed)}); use the same, "
+                f"{self._name}: made with other settings ({', '.join(changed)}); use the same, "
                 f"{option('overwrite', True)}, or another folder"
             )
 
@@ -308,7 +337,7 @@ class OutputFolder:
             return {}
         except (OSError, ValueError, RecursionError):
             raise InputError(
-                f"{file}: cannot be read; name another folder, or remove {self.path}"
+                f"{file}: cannot be read; name another folder, or remove {self._name}"
             ) from None
         return content if isinstance(content, dict) else {}
 
@@ -321,6 +350,8 @@ class OutputFolder:
                     left.unlink()
 
     def _clear(self) -> None:
+        if self._mirror is not None:
+            self._mirror.clear(self.files)
         for pattern in self.files:
             for old in self.path.glob(pattern):
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
@@ -381,7 +412,7 @@ class Failures:
             atomic(self.path) as part,
             part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
         ):
-            table = [(os.path.abspath(v), *bounds, why) for (v, bounds), why in reasons]  # noqa: PTH100
+            table = [(absolute(v), *bounds, why) for (v, bounds), why in reasons]
             has_parts = any(bounds != WHOLE for _, bounds in self._reasons)
             step = 1 if has_parts else 3  # else the first and last column
             csv.writer(file).writerows(row[::step] for row in (FAILURE_COLUMNS, *table))

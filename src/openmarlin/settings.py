@@ -19,14 +19,43 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 
 from openmarlin.errors import InputError, option
+from openmarlin.storage import is_url, locate
 
-UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]  # noqa: PTH111
-"""A path in which `~` is spelt out: no shell does it in `out=~/run`. (pathlib's own expansion fails
-where there is no such user.)"""
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    """With `~` spelt out: no shell does it in `out=~/run`. (pathlib's own expansion fails where
+    there is no such user.)"""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def _on_this_machine(path: Path) -> Path:
+    if is_url(path):
+        raise ValueError("is a URL; this must be on this machine")
+    return _expanded(path)
+
+
+def _anywhere(value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError("must be a path or URL")
+    return locate(value) if is_url(value) else _expanded(value)
+
+
+UserPath = Annotated[Path, AfterValidator(_on_this_machine)]
+"""A path on this machine."""
+
+UserPlace = Annotated[Path, PlainValidator(_anywhere)]
+"""A path, or a URL."""
 
 Precision = Literal["auto", "fp32", "bf16"]
 """Of arithmetic; auto is the fastest that is faithful on this machine."""

@@ -152,8 +152,8 @@ def test_tables_that_cannot_be_used(tmp_path: Path, content: str | bytes, messag
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("https://example.org/a.mp4", "https://example.org/a.mp4"),
-        (Path("https://example.org/a.mp4"), "example.org"),
+        ("nonsense://example.org/a.mp4", "nonsense://example.org/a.mp4"),
+        (Path("nonsense://example.org/a.mp4"), "example.org"),
         ("", "''"),
         ("gone.mp4", "gone.mp4"),
         ([], "at least one"),

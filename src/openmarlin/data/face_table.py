@@ -24,6 +24,7 @@ from openmarlin.data.formats import first_line
 from openmarlin.errors import InputError
 from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
 from openmarlin.output import atomic
+from openmarlin.storage import exists, fetched, locate
 
 TABLE_FILE = "faces.parquet"
 SUFFIXES = frozenset({".parquet", ".csv"})
@@ -164,19 +165,19 @@ def pieces(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
 
 
 def read_faces(path: str | Path) -> pa.Table:
-    """The table that `faces` wrote: its folder, or the .parquet or .csv.
+    """The table that `faces` wrote: its folder (or the URL of that), or the .parquet or .csv.
 
     Raises:
         InputError: there is none, or it cannot be read.
     """
-    path = Path(path)
-    path = path / TABLE_FILE if path.is_dir() else path
-    if not path.is_file():
+    path = locate(path)
+    path = path / TABLE_FILE if exists(path) == "folder" else path
+    if exists(path) is None:
         raise InputError(f"no table of faces at {path}: the file does not exist")
     if path.suffix.lower() == ".csv":
         return _read_csv(path)
     try:
-        with path.open("rb") as data, pq.ParquetFile(data) as file:
+        with fetched(path) as local, local.open("rb") as data, pq.ParquetFile(data) as file:
             return file.read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} is not a table of faces: {first_line(error)}") from None

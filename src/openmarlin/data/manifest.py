@@ -23,6 +23,15 @@ import pyarrow as pa
 from openmarlin.data.tables import Table, read_table
 from openmarlin.errors import InputError, VideoError
 from openmarlin.output import FAILURE_COLUMNS, Part, atomic
+from openmarlin.storage import (
+    absolute,
+    beside,
+    exists,
+    files_below,
+    is_url,
+    locate,
+    stamp,
+)
 from openmarlin.video.reader import Frame
 
 VIDEO_SUFFIXES = frozenset(
@@ -44,7 +53,7 @@ class Row:
     """A video, or a part of one, and what is known of it.
 
     Attributes:
-        video: the path as it was given; those in a CSV start at its folder.
+        video: the path or URL as it was given; those in a CSV start at its folder.
         start_s: presentation time at which the part begins; None for the beginning of the file.
         end_s: time before which it ends; None for the end of the file.
         split: of the data set it belongs to, such as train or val; or empty.
@@ -65,7 +74,7 @@ class Row:
 
         Links are not followed: two names of one file are two rows.
         """
-        text = os.path.abspath(self.video)  # noqa: PTH100 - Path.resolve follows links
+        text = absolute(self.video)
         if self.start_s is not None or self.end_s is not None:
             text += f"\0{self.start_s}\0{self.end_s}"
         return key_of(text)
@@ -82,15 +91,11 @@ class Row:
 
     @property
     def stamp(self) -> list[int] | None:
-        """Size and modification time of the file: results of another file are stale.
+        """Size and version of the file: results of another file are stale.
 
         None where there is no such file.
         """
-        try:
-            status = self.video.stat()
-        except (OSError, ValueError):  # a null byte in the name
-            return None
-        return [status.st_size, status.st_mtime_ns]
+        return stamp(self.video)
 
     def frames(self, frames: Iterable[Frame], limit_s: float | None = None) -> Iterator[Frame]:
         """Those of a file's frames that lie in the part, with the file's own times.
@@ -191,14 +196,14 @@ def as_inputs(inputs: Any) -> list[str | Path]:
             f"the input is {type(inputs).__name__}, not a path or several: give video files, "
             "folders or CSV tables (frames in memory: write them to a file first)"
         )
-    paths = [item if isinstance(item, str) else Path(item) for item in items]
+    paths = [item if isinstance(item, str) else locate(item) for item in items]
     if not paths:
         raise InputError("nothing to read: name at least one video, folder or CSV")
     return paths
 
 
 def read_manifest(inputs: Any) -> Manifest:
-    """Expand a path or several: files, folders (with all below) and CSV tables.
+    """Expand a path or several: files, folders (with all below), CSV tables, and URLs of these.
 
     A CSV needs a column with the video; its relative paths start at the folder of the CSV, and
     files it names need not exist (they are listed as failures when their turn comes, so that one
@@ -250,6 +255,8 @@ def _times(row: Row) -> Iterable[tuple[str, float | None]]:
 
 def _relative(path: str, folder: str) -> str:
     """A path from a folder on; where that goes up through a link, from what the link names."""
+    if is_url(path):
+        return path
     try:
         lexical = os.path.relpath(path, folder)
         real = os.path.realpath(folder)
@@ -263,7 +270,7 @@ def _relative(path: str, folder: str) -> str:
 def expand(item: str | Path) -> list[Row]:
     """The rows of one input, see `read_manifest`."""
     path = existing(item)
-    if path.is_dir():
+    if exists(path) == "folder":
         return [Row(video) for video in _folder(path)]
     if path.suffix.lower() in _TABLE_SUFFIXES:
         return _table_rows(read_table(path))
@@ -274,15 +281,14 @@ def existing(item: str | Path) -> Path:
     """An input as a path.
 
     Raises:
-        InputError: there is no such file or folder.
+        InputError: there is no such file or folder, or a URL cannot be asked.
     """
-    text, path = str(item), Path(item)
-    if not text.strip():
+    if not str(item).strip():
         raise InputError("an input is empty (''): name a video, a folder or a CSV")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) and not path.exists():
-        raise InputError(f"{text}: is an address; download the video and give the file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; check the path")
+    path = locate(item)
+    if exists(path) is None:
+        what = "URL" if is_url(path) else "path"
+        raise InputError(f"{path}: no such file or folder; check the {what}")
     return path
 
 
@@ -311,7 +317,7 @@ def _joined(first: Row, second: Row) -> Row:
 def _folder(folder: Path) -> list[Path]:
     videos: list[Path] = []
     suffixes: Counter[str] = Counter()
-    for path in _files(folder):
+    for path in files_below(folder):
         suffix = path.suffix.lower()
         suffixes[suffix] += 1
         if suffix in VIDEO_SUFFIXES:
@@ -328,27 +334,6 @@ def _folder(folder: Path) -> list[Path]:
     raise InputError(
         f"{folder}: no videos in this folder; looked for {' '.join(sorted(VIDEO_SUFFIXES))}"
     )
-
-
-def _files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """All files below, those behind links too; hidden ones (also macOS's `._*`) are none.
-
-    A link to a folder that the way down has come through already is a loop, and not followed.
-    """
-    here = os.path.realpath(folder)
-    if here in above:
-        return
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _files(entry, (*above, here))
-        elif entry.is_file():
-            yield entry
 
 
 def _table_rows(table: Table) -> list[Row]:
@@ -374,7 +359,7 @@ def _table_rows(table: Table) -> list[Row]:
             raise InputError(f"{table.path}, line {line}: end_s must be after start_s")
         rows.append(
             Row(
-                table.path.parent / cells[video],
+                beside(table.path.parent, cells[video]),
                 start_s,
                 end_s,
                 cells.get(named["split"], ""),

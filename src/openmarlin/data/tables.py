@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openmarlin.errors import InputError
+from openmarlin.storage import fetched
 
 _SEPARATORS = ",;\t"
 
@@ -58,7 +59,7 @@ def read_table(path: Path) -> Table:
         InputError: it cannot be read, is not UTF-8, or a line has more cells than the header.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with fetched(path) as local, local.open(newline="", encoding="utf-8-sig") as file:
             head = file.readline()
             separator = max(_SEPARATORS, key=head.count)
             file.seek(0)

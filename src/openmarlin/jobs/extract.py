@@ -34,6 +34,7 @@ from openmarlin.native import claim_process
 from openmarlin.output import Failures, OutputFolder
 from openmarlin.report.extract import write_report
 from openmarlin.settings import documented, read_settings
+from openmarlin.storage import is_url, refuse_url
 
 REPORT_FILE = "report.html"
 _FILES = (TABLE_FILE, META_FILE, REPORT_FILE, PARTS, TOKENS)
@@ -101,7 +102,7 @@ def extract(
             extracted.features.table, meta, extracted.thumbs, failures.as_dict(), s.out
         )
         if s.out is not None:
-            result.save(s.out)
+            result.save(path if is_folder else s.out)
         if is_folder:
             result.report(path / REPORT_FILE)
     return result
@@ -115,6 +116,8 @@ def _check_out(s: ExtractSettings) -> bool:
             raise InputError(
                 f"{option(name, True)} needs a folder as {option('out')}, not {s.out or 'nothing'}"
             )
+    if s.out is not None and not is_folder:
+        refuse_url(s.out)
     if s.out is not None and not is_folder and s.out.exists() and not s.overwrite:
         raise InputError(
             f"{s.out}: exists already; add {option('overwrite', True)} or name another file"
@@ -241,5 +244,5 @@ def announce(result: Extraction) -> None:
         + (f" -> {escape(str(result.out))}" if result.out else ""),
         soft_wrap=True,
     )
-    if result.out is not None and (result.out / REPORT_FILE).is_file():
+    if result.out is not None and (is_url(result.out) or (result.out / REPORT_FILE).is_file()):
         console.print(f"Look at {escape(str(result.out / REPORT_FILE))}", soft_wrap=True)

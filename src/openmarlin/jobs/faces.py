@@ -44,6 +44,7 @@ from openmarlin.output import Failures, OutputFolder, atomic
 from openmarlin.report.face_overlay import draw_overlay
 from openmarlin.report.faces import write_report
 from openmarlin.settings import documented, read_settings
+from openmarlin.storage import is_url, refuse_url
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,6 +161,8 @@ def _check_out(s: FacesSettings) -> bool:
             f"{option('points', True)} does not fit into a CSV: name a .parquet or a folder as "
             f"{option('out')}"
         )
+    if s.out is not None and not is_folder:
+        refuse_url(s.out)
     if s.out is not None and not is_folder and s.out.exists() and not s.overwrite:
         raise InputError(
             f"{s.out}: exists already; add {option('overwrite', True)} or name another file"
@@ -289,5 +292,5 @@ def _lines(result: Faces) -> Iterator[str]:
         f"{result.meta['throughput']['frames_per_s']:.0f} frames a second"
         + (f" -> {escape(str(result.out))}" if result.out else "")
     )
-    if result.out is not None and (result.out / REPORT_FILE).is_file():
+    if result.out is not None and (is_url(result.out) or (result.out / REPORT_FILE).is_file()):
         yield f"Look at {escape(str(result.out / REPORT_FILE))}"

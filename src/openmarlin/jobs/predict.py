@@ -125,7 +125,7 @@ def predict(
         notes = [video["note"] for video in result.videos]
         report = folder.path / REPORT_FILE
         write_report(report, model, manifest.rows, answers, notes, failures, meta)
-    return replace(result, failures=dict(failures))
+    return replace(result, failures=dict(failures), out=s.out)
 
 
 def _output(s: PredictSettings, model: TaskModel) -> OutputFolder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +38,23 @@ class Preparation:
     """What `prepare` made.
 
     Attributes:
+        out: the folder of the store, or its URL.
         store: open, to read from.
         videos: how many there were.
         failures: {video: reason} of those that gave nothing, or could be read only in part. Parts
             of a video are named as "a.mp4 [1.0 s to 2.0 s]".
         throughput: of this sitting: video_s, wall_s, times_real_time.
         read_ms: time to read a random clip of 16 frames and its cells, in one process.
+        folder: holds the copy of a store at a URL, which `store` reads from.
     """
 
+    out: Path
     store: Store
     videos: int
     failures: dict[str, str]
     throughput: dict[str, float]
     read_ms: float
+    folder: OutputFolder = field(repr=False)
 
 
 @documented(PrepareSettings)
@@ -95,9 +99,10 @@ def prepare(
         store, speed = make_store(
             sources, _rules(s), folder, folder.failures, info, workers, progress=progress
         )
-        picture_store(store, s.out / SHEET_FILE)
+        picture_store(store, folder.path / SHEET_FILE)
         failures = folder.failures.as_dict()
-    return Preparation(store, len(sources), failures, speed.record(), read_ms(store))
+    throughput, per_clip_ms = speed.record(), read_ms(store)
+    return Preparation(s.out, store, len(sources), failures, throughput, per_clip_ms, folder)
 
 
 def _rules(s: PrepareSettings) -> TrackRules:
@@ -150,7 +155,7 @@ def announce(result: Preparation) -> None:
     console.print(
         f"{result.videos - len(result.failures)} of {result.videos} videos, {len(store)} tracks, "
         f"{seconds / 60:.1f} minutes of faces, "
-        f"{result.throughput['times_real_time']:.1f}x real time -> {store.path}",
+        f"{result.throughput['times_real_time']:.1f}x real time -> {escape(str(result.out))}",
         soft_wrap=True,
     )
     console.print(
@@ -158,4 +163,4 @@ def announce(result: Preparation) -> None:
         f"{1e3 / result.read_ms:.0f} clips/s a loader worker",
         soft_wrap=True,
     )
-    console.print(f"Look at {store.path / SHEET_FILE}", soft_wrap=True)
+    console.print(f"Look at {escape(str(result.out / SHEET_FILE))}", soft_wrap=True)

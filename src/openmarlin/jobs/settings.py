@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from openmarlin.model.zoo import DEFAULT_AUTOENCODER, DEFAULT_ENCODER
-from openmarlin.settings import Precision, Settings, UserPath, setting
+from openmarlin.settings import Precision, Settings, UserPath, UserPlace, setting
 from openmarlin.video.windows import Tail
 
 Backend = Literal["auto", "torch", "openvino"]
@@ -20,9 +20,9 @@ DATA_SET = "Data set"
 class ExtractSettings(Settings):
     """How features are extracted. Two runs with equal settings give equal tables."""
 
-    out: UserPath | None = setting(
+    out: UserPlace | None = setting(
         None,
-        "A folder (which can be resumed), or one .parquet, .npz or .csv file.",
+        "A folder or its URL (which can be resumed), or one .parquet, .npz or .csv file.",
         group=OUTPUT,
         saved=False,
     )
@@ -73,7 +73,7 @@ class ExtractSettings(Settings):
 class PrepareSettings(Settings):
     """How a store is made. Equal settings and videos give equal stores, byte for byte."""
 
-    out: UserPath = setting(..., "The store, a folder.", group=OUTPUT, saved=False)
+    out: UserPlace = setting(..., "The store, a folder or its URL.", group=OUTPUT, saved=False)
     size: int = setting(224, "Side of a face crop in pixels.", group=CROPS, ge=32, multiple_of=8)
     margin: int = setting(
         16, "Pixels around a crop, room for augmentation.", group=CROPS, ge=0, multiple_of=8
@@ -181,9 +181,9 @@ class ManifestSettings(Settings):
 class FacesSettings(Settings):
     """How faces are measured. Two runs with equal settings give equal tables."""
 
-    out: UserPath | None = setting(
+    out: UserPlace | None = setting(
         None,
-        "A folder (which can be resumed), or one .parquet or .csv file.",
+        "A folder or its URL (which can be resumed), or one .parquet or .csv file.",
         group=OUTPUT,
         saved=False,
     )

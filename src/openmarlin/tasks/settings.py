@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from openmarlin.model.zoo import DEFAULT_ENCODER, DEFAULT_TASK, SHIPPED_TASKS
-from openmarlin.settings import Precision, Settings, UserPath, setting
+from openmarlin.settings import Precision, Settings, UserPath, UserPlace, setting
 from openmarlin.video.windows import Tail
 
 LABELS, HEAD, WINDOWS, OUTPUT, ENCODER = "Labels", "Head", "Windows", "Output", "Encoder"
@@ -69,7 +69,9 @@ class ReadSettings(Settings):
 class PlaceSettings(Settings):
     """Where the results go."""
 
-    out: UserPath = setting(..., "The folder of the results.", group=OUTPUT, saved=False)
+    out: UserPlace = setting(
+        ..., "The folder of the results, or its URL.", group=OUTPUT, saved=False
+    )
     resume: bool = setting(
         False, "Go on with the run in OUT where it stopped.", group=OUTPUT, saved=False
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -24,7 +25,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
-from openmarlin.errors import TrainingError
+from openmarlin import torchrun
+from openmarlin.errors import TrainingError, option
 from openmarlin.model.layers import Block
 from openmarlin.model.tensor_files import Tensors
 from openmarlin.native import has_bf16
@@ -35,6 +37,11 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
+
+_PEER_GONE = re.compile(
+    r"gloo/transport|NCCL (error|communicator)|Connection (closed|reset) by peer"
+)
+"""What a process hears of one that died, where it computes something together with it."""
 
 
 class _Mixed(MixedPrecision):
@@ -119,6 +126,8 @@ class Engine:
     def __enter__(self) -> Self:
         """Start the other processes, each of which runs the same command, and meet them."""
         self._undo.enter_context(_quiet())
+        if self.world > 1 and torchrun.is_worker():
+            self._meet()
         self.fabric.launch()
         if self.device.type != "cpu":
             self._undo.callback(
@@ -138,6 +147,21 @@ class Engine:
         self._undo.close()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+        if isinstance(error, RuntimeError) and _PEER_GONE.search(str(error)):
+            raise TrainingError(
+                "another process of this run is gone, see what it said; torchrun starts all again "
+                f"if it has --max-restarts, otherwise run again with {option('resume', True)}"
+            ) from None
+
+    def _meet(self) -> None:
+        """Meet the processes that torchrun has started; Fabric takes the group as it is."""
+        rank = int(os.environ["RANK"])
+        torch.distributed.init_process_group(
+            "gloo" if self.fabric.device.type == "cpu" else "nccl",
+            store=torchrun.meet(rank, self.world),
+            rank=rank,
+            world_size=self.world,
+        )
 
     @property
     def rank(self) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from openmarlin import torchrun
 from openmarlin.errors import option
-from openmarlin.output import CONFIG_FILE
+from openmarlin.output import CONFIG_FILE, ENVIRONMENT_FILE
 from openmarlin.settings import Precision, Settings, UserPath, read_settings, setting
 
 OUTPUT, LENGTH, OPTIMISER, MACHINE, CADENCE = (
@@ -170,6 +172,9 @@ def read_run_settings(
 ) -> Request:
     """The settings of a run; those of one that goes on come from its folder.
 
+    A run that this job of torchrun began goes on: a process of it was killed, and all are started
+    again with the same command.
+
     Args:
         cls: their class, which has a field `data`.
         data: what to train on, where it is named apart from the settings.
@@ -178,7 +183,22 @@ def read_run_settings(
     """
     if data is not None:
         changes = {"data": str(data), **changes}
-    saved = Path(changes.get("out") or "").expanduser() / CONFIG_FILE
+    out = Path(changes.get("out") or "").expanduser()
+    if _began_here(out):
+        changes = {**changes, "resume": True, "overwrite": False}
+    saved = out / CONFIG_FILE
     if changes.get("resume") and config is None and saved.is_file():
         config = saved
     return read_settings(cls, config, changes)
+
+
+def _began_here(path: Path) -> bool:
+    """Whether the run in a folder was begun, or gone on with last, by this job of torchrun."""
+    job = torchrun.job()
+    if job is None:
+        return False
+    try:
+        record = json.loads((path / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+        return bool(record["sittings"][-1].get("torchrun") == job)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False  # none, or a file that opening the folder tells of

@@ -16,6 +16,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from openmarlin.errors import InputError
+from openmarlin.storage import fetched, locate
 
 Packet: TypeAlias = "av.Packet[AudioStream]"
 
@@ -129,7 +130,7 @@ def read_sound(
     begin_s, n_samples, first_s = start_s or 0.0, 0, 0.0
     file = None if folder is None else SampleFile(folder)
     pieces: list[NDArray[np.int16]] = []
-    for time_s, samples in _blocks(Path(path), begin_s):
+    for time_s, samples in _blocks(locate(path), begin_s):
         if end_s is not None and time_s >= end_s:
             break
         if time_s + len(samples) / RATE <= begin_s:
@@ -195,8 +196,9 @@ def open_sound(path: Path) -> tuple[InputContainer, AudioStream] | None:
     """A file and its first sound track, None where there is none that can be decoded."""
     options = {"protocol_whitelist": "file"}  # a play list must not make FFmpeg open addresses
     try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
-    except av.FFmpegError:
+        with fetched(path) as file:  # who reads the pictures keeps it
+            container = av.open(f"file:{file}", options=options, metadata_errors="replace")
+    except (av.FFmpegError, InputError):
         return None  # the reader of the pictures says what is wrong with the file
     stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
     if stream is None:

@@ -32,17 +32,22 @@ _MAX_FAILURES = 32
 """Reading stops after so many errors of the container in a row."""
 
 
-def open_video(path: Path, threads: int) -> tuple[InputContainer, VideoStream]:
+def open_video(path: Path, threads: int, file: Path) -> tuple[InputContainer, VideoStream]:
     """Open a file and choose its video stream (not a cover picture), ready to decode.
+
+    Args:
+        path: the name that errors show.
+        threads: of the decoder.
+        file: the same on this machine.
 
     Raises:
         VideoError: there is no such file, nothing in it can be read, or it holds no video.
     """
-    _check_file(path)
+    _check_file(path, file)
     # Only files: a play list that calls itself .mp4 must not make FFmpeg open addresses.
     options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
     try:
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
+        container = av.open(f"file:{file}", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         reason = (error.strerror or "unknown error").lower()
         raise VideoError(
@@ -61,16 +66,16 @@ def open_video(path: Path, threads: int) -> tuple[InputContainer, VideoStream]:
     return container, stream
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, file: Path) -> None:
     try:
-        if path.is_dir():
+        if file.is_dir():
             raise VideoError(f"{path}: is a folder; name a video file inside it")
-        if not path.exists():
+        if not file.exists():
             raise VideoError(f"{path}: no such file; check the path")
-        if not path.is_file():
+        if not file.is_file():
             raise VideoError(f"{path}: is not a regular file; save the video to disk first")
-        with path.open("rb") as file:
-            empty = not file.read(1)
+        with file.open("rb") as content:
+            empty = not content.read(1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise VideoError(
@@ -134,10 +139,10 @@ class PixelAspects:
         return self._aspect
 
 
-def blame(path: Path) -> str:
+def blame(file: Path) -> str:
     """Why not one frame of a file may decode, and what to do."""
-    with path.open("rb") as file:
-        head = file.read(32)
+    with file.open("rb") as content:
+        head = content.read(32)
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
         return (
             "it is an animated WebP, which this FFmpeg does not read: convert it to GIF, PNG or mp4"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -27,6 +27,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from openmarlin.errors import InputError, VideoError
+from openmarlin.storage import fetched, locate
 from openmarlin.video.clock import Clock, nominal_fps
 from openmarlin.video.decode import (
     Packet,
@@ -117,7 +118,8 @@ class VideoReader:
     quickest where several videos are read at once, and it loses nothing around damage.
 
     Args:
-        path: a video file.
+        path: a video file, or the URL of one (`storage`), which is copied for as long as the reader
+            is there.
         threads: threads of the decoder; 0 lets FFmpeg choose.
 
     Raises:
@@ -129,12 +131,18 @@ class VideoReader:
     def __init__(self, path: str | Path, *, threads: int = 1) -> None:
         if threads < 0:
             raise InputError(f"threads is {threads}; give 0 (automatic) or more")
-        self._path = Path(path)
+        self._path = locate(path)
         self._threads = threads
         self._problems = Problems()
         self._tones = ToneMapper()
         self._running: Generator[Frame] | None = None
-        self._probe()
+        with ExitStack() as stack:
+            try:
+                self._file = stack.enter_context(fetched(self._path))
+            except InputError as error:
+                raise VideoError(str(error)) from None
+            self._probe()
+            self._copy = stack.pop_all()
 
     @property
     def problems(self) -> list[str]:
@@ -182,17 +190,18 @@ class VideoReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        self._copy.close()
 
     def _probe(self) -> None:
         """Measure the rate on the first packets, and decode them up to the first picture."""
-        container, stream = open_video(self._path, self._threads)
+        container, stream = open_video(self._path, self._threads, self._file)
         with closing(container):
             feed = packets(container, stream, Problems())
             head = _head(feed)
             decoded = pictures(chain(head, feed), stream, Problems())
             first, raw_s = next(decoded, (None, None))
             if first is None:
-                raise VideoError(f"{self._path}: not one frame can be decoded; {blame(self._path)}")
+                raise VideoError(f"{self._path}: not one frame can be decoded; {blame(self._file)}")
             self._orientation = Orientation.of(first)
             self._stated_s = _stated_duration_s(container, stream)
             aspect = pixel_aspect(stream)
@@ -231,7 +240,7 @@ class VideoReader:
     ) -> Generator[tuple[float, av.VideoFrame, tuple[int, int]]]:
         """Presentation times, pictures, and their sizes with square pixels."""
         info, clock = self.info, Clock(self.info.fps, self._stated_s, self._start_s)
-        container, stream = open_video(self._path, self._threads)
+        container, stream = open_video(self._path, self._threads, self._file)
         read_s = 0.0
         with closing(container):
             if start_s is not None:

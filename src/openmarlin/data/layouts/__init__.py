@@ -63,12 +63,13 @@ def list_sources(inputs: Any) -> list[Source]:
     from openmarlin.data.layouts import youtube_faces
     from openmarlin.data.layouts.source import VideoFile
     from openmarlin.data.manifest import as_inputs, existing, expand, unique
+    from openmarlin.storage import is_url
 
     sources: dict[str, Source] = {}
     rows = []
     for item in as_inputs(inputs):
         path = existing(item)
-        if youtube_faces.is_root(path):
+        if not is_url(path) and youtube_faces.is_root(path):
             folders = youtube_faces.list_videos(path)
             sources |= {folder.row.key: folder for folder in folders}
             rows += [folder.row for folder in folders]

@@ -106,6 +106,8 @@ class StoreWriter:
             self._journal = Journal(self.path / JOURNAL_FILE)
             stack.callback(self._journal.close)
             self._replay()
+            if out.is_copy:
+                self._forget_others()
             (self.path / PARTS).mkdir(exist_ok=True)
             self._open = stack.pop_all()
 
@@ -302,6 +304,14 @@ class StoreWriter:
                 self._label(line["columns"])
             else:
                 self._take(line)
+
+    def _forget_others(self) -> None:
+        """Videos whose parts are not those that the journal tells of: a writer was killed between
+        the two uploads."""
+        for key in [key for key in self._videos if key not in self._packed]:
+            line, part = self._videos[key], self.part(key)
+            if line["tracks"] and not (part.is_file() and file_sha256(part) == line["sha256"]):
+                self.forget(key)
 
     def _label(self, columns: Mapping[str, Mapping[str, Any]]) -> None:
         """Give finished videos their values; the manifest also tells of those that failed."""
