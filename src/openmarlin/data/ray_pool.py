@@ -13,10 +13,12 @@ import platform
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,8 @@ _STORE_BYTES = 128 << 20  # of a cluster of our own: items and outcomes are smal
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray calls home otherwise
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DATA_LOG_LEVEL": "CRITICAL",
+    "RAY_worker_niceness": "0",  # by itself Ray has workers wait for all else on the machine
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # a worker that died is told as what it means for its video
 }
 
@@ -52,7 +56,7 @@ def ray_pool(address: str, workers: int | None, out: Path) -> Iterator[RayPool]:
     """
     if find_spec("ray") is None:
         raise InputError(f"{option('ray', address)} needs Ray: pip install 'openmarlin[ray]'")
-    with _environment(_QUIET), _quiet_ray_data(), _sigterm_kept():
+    with _environment(_QUIET), _sigterm_kept():
         import ray
 
         ours = not ray.is_initialized()
@@ -88,11 +92,7 @@ class RayPool:
         ) as scratch:
             for number, outcome in self._outcomes(task, items, scratch):
                 if isinstance(outcome, _Unfit):
-                    raise InputError(
-                        f"{self.out}: a Ray worker on {outcome.machine} does not see this folder; "
-                        f"put {option('out')} on a disk that all machines of the cluster share, "
-                        "under the same path"
-                    )
+                    raise InputError(outcome.reason)
                 yield items[number], outcome
 
     def _outcomes(
@@ -123,20 +123,21 @@ class RayPool:
                 fn_constructor_args=(pickle.dumps(task), scratch, Path.cwd()),
             )
             try:
-                for row in done.iter_rows():
-                    yield row["number"], pickle.loads(row["outcome"])
+                # Without batches that are fetched ahead, or a result waits for the one after it.
+                for one in done.iter_batches(batch_size=1, prefetch_batches=0):
+                    yield int(one["number"][0]), pickle.loads(one["outcome"][0])
             except RayError as error:
                 raise InputError(
-                    f"the Ray cluster gave up ({_first_line(error)}); what is done is kept, go on "
+                    f"the Ray cluster gave up ({_last_line(error)}); what is done is kept: go on "
                     f"with {option('resume', True)}"
                 ) from error
 
 
+@dataclass(frozen=True)
 class _Unfit:
-    """The outcome of a worker that does not see the folder of the run."""
+    """The outcome of a worker that cannot do anything, and why."""
 
-    def __init__(self) -> None:
-        self.machine = platform.node()
+    reason: str
 
 
 class _Worker:
@@ -144,7 +145,8 @@ class _Worker:
 
     Args:
         task: pickled.
-        scratch: a folder in that of the run, in which the tries of items are counted.
+        scratch: a folder in that of the run, in which the tries of items are counted; this run's
+            alone, so that a worker sees it only where it sees what it is to see.
         folder: in which the run was started; relative paths start there.
     """
 
@@ -153,13 +155,20 @@ class _Worker:
             os.chdir(folder)
         return_large_blocks()
         limit_cores(1)
-        self.task = pickle.loads(task)
         self.scratch = Path(scratch)
+        self.unfit: _Unfit | None = None
+        try:
+            self.task = pickle.loads(task)
+        except (ImportError, AttributeError) as error:
+            self.unfit = _Unfit(
+                f"a Ray worker on {platform.node()} has another openmarlin ({error}): install the "
+                "same on all machines of the cluster"
+            )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """A batch of one: `number` and `item` -> `number` and `outcome`."""
         number = int(batch["number"][0])
-        outcome = self._outcome(number, pickle.loads(batch["item"][0]))
+        outcome = self.unfit or self._outcome(number, pickle.loads(batch["item"][0]))
         return {"number": [number], "outcome": [_pickled(outcome)]}
 
     def _outcome(self, number: int, item: Any) -> Any:
@@ -170,7 +179,10 @@ class _Worker:
                 file.write(b".")
             count = tries.stat().st_size
         except OSError:
-            return _Unfit()
+            return _Unfit(
+                f"{self.scratch.parent}: a Ray worker on {platform.node()} cannot write to this "
+                f"folder; put {option('out')} on a disk that all machines of the cluster share"
+            )
         outcome = WorkerDiedError("the worker died") if count > TRIES else call(self.task, item)
         with suppress(OSError):
             tries.unlink()
@@ -195,15 +207,17 @@ def _connect(address: str, workers: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         quiet |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
-        ray.init("local", num_cpus=workers or os.cpu_count(), **quiet)
+        with _silent():
+            ray.init("local", num_cpus=workers or os.cpu_count(), **quiet)
         return
     where = os.environ.get("RAY_ADDRESS", "auto") if address == "auto" else address
     if where != "auto":
         _check_listens(address, where)
     try:
-        ray.init(address, **quiet)
+        with _silent():
+            ray.init(address, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{option('ray', address)}: {_first_line(error)}") from error
+        raise InputError(f"{option('ray', address)}: {_last_line(error)}") from error
 
 
 def _check_listens(address: str, where: str) -> None:
@@ -223,8 +237,9 @@ def _check_listens(address: str, where: str) -> None:
         ) from None
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0]
+def _last_line(error: BaseException) -> str:
+    """What an error of Ray comes down to: before it there may be a traceback."""
+    return (str(error).strip() or repr(error)).splitlines()[-1].strip()
 
 
 @contextmanager
@@ -240,14 +255,17 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    logger = logging.getLogger("ray.data")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _silent() -> Iterator[None]:
+    """Nothing on standard error: the native part of Ray begins with a remark on its log level."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 @contextmanager
