@@ -67,6 +67,24 @@ def __getattr__(name: str) -> Any:
         return import_module("openvino")
 
 
+_cores: int | None = None
+
+
+def limit_cores(cores: int) -> None:
+    """Let the networks of this process use so many cores; of a worker that shares its machine.
+
+    It holds for the rest of the process, for networks that are compiled later.
+    """
+    global _cores
+    _cores = cores
+    openvino_core().set_property("CPU", {"INFERENCE_NUM_THREADS": cores})
+
+
+def usable_cores() -> int:
+    """Cores that the networks of this process may use."""
+    return _cores or os.cpu_count() or 1
+
+
 def openvino_core() -> ov.Core:
     """OpenVINO's core, for every network of this process, and never given up.
 

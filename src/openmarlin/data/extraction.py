@@ -2,16 +2,23 @@
 
     Extractor(encoder, sampling, landmarker).run(manifest, folder, failures) -> Extracted
 
+Here threads read and one encoder encodes. Elsewhere every worker does both, a video at a time:
+
+    extract_videos(manifest, finished, failures, ends_of(pool, read)) -> Extracted
+
 A video that fails is listed and the rest goes on; what is finished is not done again.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +34,9 @@ from openmarlin.data.feed import VideoEnd, VideoFeed
 from openmarlin.data.formats import embedding_column
 from openmarlin.data.manifest import Manifest, Row
 from openmarlin.data.parts import FinishedVideos, Record
+from openmarlin.data.pool import Pool, reason_of
 from openmarlin.data.thumbs import ThumbKeeper, WindowThumb, make_thumb
+from openmarlin.errors import ModelError, OpenMarlinError
 from openmarlin.face.landmarker import Landmarker
 from openmarlin.model.config import ModelConfig
 from openmarlin.output import Failures
@@ -74,6 +83,10 @@ class Extracted:
         return replace(self, features=features)
 
 
+Ends = Callable[[Sequence[Row], FinishedVideos], Generator[tuple[Row, VideoEnd]]]
+"""Reads and encodes videos, keeps those that are whole, and gives the end of each."""
+
+
 @dataclass(frozen=True)
 class Extractor:
     """How videos become vectors.
@@ -117,33 +130,20 @@ class Extractor:
             progress: show it.
         """
         finished = FinishedVideos(path, self.dim)
-        throughput = self._read_and_encode(manifest, finished, failures, verb, progress)
-        features, row_of, records, thumbs = finished.merge(manifest)
-        for row in manifest.rows:  # of earlier sittings, too
-            if row.key in records and records[row.key].problems:
-                problems = "; ".join(records[row.key].problems)
-                failures.add(row.video, f"partly read: {problems}", row.part)
-        failures.sort((row.video, row.part) for row in manifest.rows)
-        return Extracted(features, row_of, records, thumbs, throughput)
+        return extract_videos(manifest, finished, failures, self.ends, verb=verb, progress=progress)
 
-    def _read_and_encode(
-        self,
-        manifest: Manifest,
-        finished: FinishedVideos,
-        failures: Failures,
-        verb: str,
-        progress: bool,
-    ) -> dict[str, float]:
-        """One sitting: reads what is not done yet, encodes in batches that mix videos, commits.
+    def read(self, row: Row, finished: FinishedVideos) -> VideoEnd:
+        """Read, encode and keep one video; its end says why if that fails."""
+        with closing(self.ends([row], finished)) as ends:
+            return next(ends)[1]
 
-        Returns:
-            Speed of this sitting; what an earlier one did is not counted.
-        """
-        todo = [row for row in manifest.rows if not finished.is_done(row)]
+    def ends(
+        self, rows: Sequence[Row], finished: FinishedVideos
+    ) -> Generator[tuple[Row, VideoEnd]]:
+        """Read in threads, encode in batches that mix videos, keep what is whole."""
         videos: defaultdict[str, OpenVideo] = defaultdict(OpenVideo)
-        speed = Speed()
         feed = VideoFeed(
-            todo,
+            rows,
             self.sampling,
             self.landmarker,
             size=self.config.image_size,
@@ -151,23 +151,15 @@ class Extractor:
             workers=self.workers or min(os.cpu_count() or 1, MAX_WORKERS),
             most=self.batch,
         )
-        with job_progress("videos") as bar, feed:
-            bar.disable = bar.disable or not progress
-            n_rows = len(manifest.rows)
-            task = bar.add_task(verb, total=n_rows, completed=n_rows - len(todo), note="")
+        with feed:
             for items in feed:
-                clips = [
-                    (videos[row.key], item) for row, item in items if isinstance(item, FaceClip)
-                ]
-                self._encode(clips)
-                speed.windows += len(clips)
+                self._encode(
+                    [(videos[row.key], item) for row, item in items if isinstance(item, FaceClip)]
+                )
                 for row, item in items:
                     if isinstance(item, VideoEnd):
-                        video = videos.pop(row.key, OpenVideo())
-                        _close(row, item, video, finished, failures)
-                        speed.video_s += item.seconds
-                        bar.update(task, advance=1, note=speed.text())
-        return speed.record()
+                        _close(row, item, videos.pop(row.key, OpenVideo()), finished)
+                        yield row, item
 
     def _encode(self, clips: Sequence[tuple[OpenVideo, FaceClip]]) -> None:
         """Every clip becomes a row of its video; those with a face are encoded as one batch."""
@@ -198,17 +190,95 @@ class OpenVideo:
     boxes: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
 
 
-def _close(
-    row: Row, end: VideoEnd, video: OpenVideo, finished: FinishedVideos, failures: Failures
-) -> None:
-    """A video was read to its end, and all its clips are encoded: keep it, or list why not."""
-    if end.error is not None:
-        finished.discard(row)
-        failures.add(row.video, end.error, row.part)
-        return
-    record = Record(end.seconds, end.problems, end.notes, end.stamp)
-    boxes = FaceBoxes.joined(video.boxes) if video.boxes else None
-    finished.commit(row, video.windows, video.thumbs.thumbs, video.tokens, record, boxes)
+def _close(row: Row, end: VideoEnd, video: OpenVideo, finished: FinishedVideos) -> None:
+    """A video was read to its end, and all its clips are encoded: keep it unless it failed."""
+    end.windows = len(video.windows)
+    if end.error is None:
+        record = Record(end.seconds, end.problems, end.notes, end.stamp)
+        boxes = FaceBoxes.joined(video.boxes) if video.boxes else None
+        finished.commit(row, video.windows, video.thumbs.thumbs, video.tokens, record, boxes)
+
+
+def extract_videos(
+    manifest: Manifest,
+    finished: FinishedVideos,
+    failures: Failures,
+    ends: Ends,
+    *,
+    verb: str = "extract",
+    progress: bool = False,
+) -> Extracted:
+    """One sitting over all videos that are not done yet, and the parts of all put together.
+
+    Args:
+        manifest: videos, and parts of them.
+        finished: the parts; those that are there count.
+        failures: gets what cannot be read, or only in part.
+        ends: does the work, here or elsewhere.
+        verb: a word for the progress bar.
+        progress: show it.
+    """
+    todo = [row for row in manifest.rows if not finished.is_done(row)]
+    speed, n_rows = Speed(), len(manifest.rows)
+    with job_progress("videos") as bar, closing(ends(todo, finished)) as ended:
+        bar.disable = bar.disable or not progress
+        task = bar.add_task(verb, total=n_rows, completed=n_rows - len(todo), note="")
+        for row, end in ended:
+            if end.error is not None:
+                finished.discard(row)
+                failures.add(row.video, end.error, row.part)
+            speed.windows += end.windows
+            speed.video_s += end.seconds
+            bar.update(task, advance=1, note=speed.text())
+    throughput = speed.record()
+    features, row_of, records, thumbs = finished.merge(manifest)
+    for row in manifest.rows:  # of earlier sittings, too
+        if row.key in records and records[row.key].problems:
+            problems = "; ".join(records[row.key].problems)
+            failures.add(row.video, f"partly read: {problems}", row.part)
+    failures.sort((row.video, row.part) for row in manifest.rows)
+    return Extracted(features, row_of, records, thumbs, throughput)
+
+
+class ReadInWorker(Protocol):
+    """Reads, encodes and keeps one video, as `Extractor.read` does; a function of a module.
+
+    An `OpenMarlinError` that it raises is not about the video, and ends the run.
+    """
+
+    def __call__(self, row: Row, *, finished: FinishedVideos) -> VideoEnd: ...
+
+
+def ends_of(pool: Pool, read: ReadInWorker) -> Ends:
+    """Let the workers of a pool do it."""
+
+    def ends(rows: Sequence[Row], finished: FinishedVideos) -> Generator[tuple[Row, VideoEnd]]:
+        for row, outcome in pool.run_each(partial(read, finished=finished), rows):
+            if isinstance(outcome, OpenMarlinError):
+                raise outcome
+            if isinstance(outcome, BaseException):
+                outcome = VideoEnd(error=reason_of(outcome))
+            yield row, outcome
+
+    return ends
+
+
+def check_weights(model: str, here: str, expected: str) -> None:
+    """A worker must have the weights of the machine that started the run.
+
+    Args:
+        model: its name or folder.
+        here: their SHA-256.
+        expected: that of the machine that started the run.
+
+    Raises:
+        ModelError: it has others.
+    """
+    if here != expected:
+        raise ModelError(
+            f"{model}: the weights on {platform.node()} are others than those where the run was "
+            "started; put one copy where all machines see it"
+        )
 
 
 @dataclass(slots=True)

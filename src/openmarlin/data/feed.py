@@ -30,10 +30,12 @@ class VideoEnd:
     """The last word on a video: how much was read, what was damaged, or why it failed.
 
     `notes` are what was unusual and lost nothing, as HDR or a size that changes; `stamp` tells the
-    file that was read from a later one of its name.
+    file that was read from a later one of its name; `windows` are rows of the table, counted by
+    whoever keeps them.
     """
 
     seconds: float = 0.0
+    windows: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: str | None = None

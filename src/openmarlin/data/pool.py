@@ -1,4 +1,10 @@
-"""Work spread over processes, where an item that kills its process costs nothing but itself."""
+"""Work spread over workers, where an item that kills its worker costs nothing but itself.
+
+    with open_pool(workers=2, items=len(rows)) as pool:
+        for row, outcome in pool.run_each(task, rows): ...
+
+The workers are processes of this machine, or of a Ray cluster (`data.ray_pool`).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +13,18 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from openmarlin.errors import InputError, OpenMarlinError, option
+from openmarlin.settings import setting
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,6 +43,77 @@ def reason_of(error: BaseException) -> str:
     return f"internal error, please report it: {error!r}"
 
 
+class Pool(Protocol):
+    """Workers of any kind."""
+
+    def run_each(
+        self, task: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Generator[tuple[Item, Result | BaseException]]:
+        """Yield (item, result or the exception raised) as they come, in any order.
+
+        What `task` writes it must be able to write twice: an item whose worker died may be done
+        again, even if it had been done.
+
+        Args:
+            task: a function of a module, perhaps with bound arguments. It may keep what it needs
+                for every item (`functools.cache`): a worker does many.
+            items: what to call it with.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ProcessPool:
+    """Processes of this machine; one worker is this process itself."""
+
+    workers: int
+
+    def run_each(
+        self, task: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Generator[tuple[Item, Result | BaseException]]:
+        """See `Pool`."""
+        yield from run_each(task, items, min(self.workers, len(items)))
+
+
+def ray_setting() -> Any:
+    """The setting `ray` of the verbs that can spread their work over a cluster."""
+    return setting(
+        None,
+        "Let a Ray cluster do the work: `auto`, its address HOST:PORT, or `local` for one of this "
+        "machine (pip install 'openmarlin[ray]').",
+        group="Output",
+        free=True,
+    )
+
+
+@contextmanager
+def open_pool(
+    workers: int | None, items: int, *, ray: str | None = None, out: Path | None = None
+) -> Iterator[Pool]:
+    """The workers that settings ask for.
+
+    Args:
+        workers: how many; None for one a core.
+        items: what there is to do; more workers than that are not started.
+        ray: address of a Ray cluster, or `local`; None for processes.
+        out: the folder that the workers of a cluster write to; it is there by the first item.
+
+    Raises:
+        InputError: a script without a main guard, no Ray, no cluster, or no folder.
+    """
+    if ray is None:
+        count = min(workers or os.cpu_count() or 1, items)
+        check_main_guard(count)
+        yield ProcessPool(count)
+        return
+    if out is None:
+        raise InputError(f"{option('ray', ray)} needs a folder as {option('out')}")
+    from openmarlin.data.ray_pool import ray_pool
+
+    with ray_pool(ray, workers, out) as pool:
+        yield pool
+
+
 def run_each(
     task: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[tuple[Item, Result | BaseException]]:
@@ -50,7 +130,7 @@ def run_each(
     """
     if workers <= 1:
         for item in items:
-            yield item, _call(task, item)
+            yield item, call(task, item)
         return
     todo = deque(items)
     while todo:
@@ -87,7 +167,8 @@ def check_main_guard(workers: int) -> None:
         )
 
 
-def _call(task: Callable[[Item], Result], item: Item) -> Result | BaseException:
+def call(task: Callable[[Item], Result], item: Item) -> Result | BaseException:
+    """What a task returns, or the exception that it raised."""
     try:
         return task(item)
     except Exception as error:  # noqa: BLE001 - the caller tells it
@@ -109,7 +190,7 @@ def _until_broken(
         while running or (todo and not broken):
             while todo and not broken and len(running) < 2 * workers:
                 try:
-                    running[pool.submit(_call, task, todo[0])] = todo[0]
+                    running[pool.submit(call, task, todo[0])] = todo[0]
                     todo.popleft()
                 except BrokenProcessPool:
                     broken = True

@@ -1,6 +1,6 @@
 """Many videos become a store: read side by side, whatever fails is listed, what is done stays done.
 
-    store, speed = make_store(sources, rules, folder, failures, info, workers=2, progress=True)
+    store, speed = make_store(sources, rules, folder, failures, info, pool, progress=True)
 
 The verbs that need a store of crops, `prepare` and `finetune`, both make it here.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from openmarlin.console import job_progress
 from openmarlin.data.layouts.source import Source
 from openmarlin.data.manifest import Manifest
-from openmarlin.data.pool import reason_of, run_each
+from openmarlin.data.pool import Pool, reason_of
 from openmarlin.data.store import INDEX_FILE, Store, StoreWriter
 from openmarlin.data.tracks import TrackRules, VideoTracks, make_tracks
 from openmarlin.errors import InputError
@@ -57,7 +57,7 @@ def make_store(
     folder: OutputFolder,
     failures: Failures,
     info: Mapping[str, Any],
-    workers: int,
+    pool: Pool,
     *,
     progress: bool,
 ) -> tuple[Store, Speed]:
@@ -69,7 +69,7 @@ def make_store(
         folder: where to; begun.
         failures: gets the videos that fail, or can be read only in part.
         info: what the index tells of how the store was made.
-        workers: processes.
+        pool: of workers.
         progress: show a bar.
 
     Returns:
@@ -79,7 +79,7 @@ def make_store(
         InputError: no video shows a face to keep.
     """
     with StoreWriter(folder, size=rules.size + 2 * rules.margin, settings=info) as writer:
-        speed = _make_tracks(sources, rules, writer, failures, workers, progress=progress)
+        speed = _make_tracks(sources, rules, writer, failures, pool, progress=progress)
         failures.sort((source.row.video, source.row.part) for source in sources)
         if not writer.n_tracks:
             (folder.path / INDEX_FILE).unlink(missing_ok=True)  # of tracks that count no more
@@ -97,7 +97,7 @@ def _make_tracks(
     rules: TrackRules,
     writer: StoreWriter,
     failures: Failures,
-    workers: int,
+    pool: Pool,
     *,
     progress: bool,
 ) -> Speed:
@@ -115,7 +115,7 @@ def _make_tracks(
         task = bar.add_task(
             "prepare", total=len(sources), completed=len(sources) - len(todo), note=""
         )
-        for job, outcome in run_each(partial(_make, rules=rules), todo, workers):
+        for job, outcome in pool.run_each(partial(_make, rules=rules), todo):
             _take(job, outcome, writer, failures)
             speed.video_s += outcome.seconds if isinstance(outcome, VideoTracks) else 0.0
             note = f"{writer.n_tracks} tracks, {speed.record()['times_real_time']:.1f}x real time"

@@ -11,7 +11,6 @@ roughly right, in bfloat16 where the CPU computes in it.
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import threading
 import zipfile
@@ -26,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.errors import FaceError, InputError
-from openmarlin.native import openvino_core
+from openmarlin.native import openvino_core, usable_cores
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -138,7 +137,7 @@ def compile_model(model: ov.Model, precision: str = "f32", threads: int = 1) -> 
         precision: "f32", or "bf16" to use it where the CPU computes in it.
     """
     offered = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    streams = max(1, (os.cpu_count() or 1) // threads)  # OpenVINO keeps it to usable cores
+    streams = max(1, usable_cores() // threads)  # OpenVINO keeps it to usable cores
     return openvino_core().compile_model(
         model,
         "CPU",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,11 +20,20 @@ from rich.markup import escape
 
 from openmarlin.console import console, say_troubles
 from openmarlin.data.clips import Sampling
-from openmarlin.data.extraction import Extracted, Extractor
+from openmarlin.data.extraction import (
+    Ends,
+    Extracted,
+    Extractor,
+    check_weights,
+    ends_of,
+    extract_videos,
+)
 from openmarlin.data.features import META_FILE, TABLE_FILE, Features, check_columns, row_titles
+from openmarlin.data.feed import VideoEnd
 from openmarlin.data.formats import SUFFIXES
-from openmarlin.data.manifest import Manifest, read_manifest
-from openmarlin.data.parts import PARTS, TOKENS
+from openmarlin.data.manifest import Manifest, Row, read_manifest
+from openmarlin.data.parts import PARTS, TOKENS, FinishedVideos
+from openmarlin.data.pool import open_pool
 from openmarlin.data.thumbs import WindowThumb
 from openmarlin.errors import InputError, option
 from openmarlin.face.landmarker import shared_landmarker
@@ -89,6 +100,7 @@ def extract(
     check_columns(manifest.columns())
     engine = Engine(s)
     with ExitStack() as stack:
+        ends = _ends(s, engine, len(manifest.rows), is_folder, stack)
         if s.out is not None and is_folder:
             folder = stack.enter_context(_output(s.out, s, engine))
             folder.begin()
@@ -96,7 +108,8 @@ def extract(
         else:
             path = Path(stack.enter_context(TemporaryDirectory(prefix="openmarlin-")))
             failures = Failures(path / "failures.csv")
-        extracted = engine.extractor().run(manifest, path, failures, progress=progress)
+        finished = FinishedVideos(path, engine.config.width)
+        extracted = extract_videos(manifest, finished, failures, ends, progress=progress)
         meta = _meta(s, engine, manifest, extracted, len(failures))
         result = Extraction(
             extracted.features.table, meta, extracted.thumbs, failures.as_dict(), s.out
@@ -123,6 +136,31 @@ def _check_out(s: ExtractSettings) -> bool:
             f"{s.out}: exists already; add {option('overwrite', True)} or name another file"
         )
     return is_folder
+
+
+def _ends(
+    s: ExtractSettings, engine: Engine, n_videos: int, is_folder: bool, stack: ExitStack
+) -> Ends:
+    """Who reads and encodes: this process, or the workers of a Ray cluster with the same model."""
+    if s.ray is None:
+        return engine.extractor().ends
+    out = s.out if is_folder else None
+    pool = stack.enter_context(open_pool(s.workers, n_videos, ray=s.ray, out=out))
+    there = {"workers": 1, "precision": engine.precision, "backend": engine.backend}
+    return ends_of(pool, partial(_read, s=s.model_copy(update=there), sha256=engine.sha256))
+
+
+def _read(row: Row, finished: FinishedVideos, s: ExtractSettings, sha256: str) -> VideoEnd:
+    """One video, in a worker."""
+    return _engine(s, sha256).extractor().read(row, finished)
+
+
+@cache
+def _engine(s: ExtractSettings, sha256: str) -> Engine:
+    """The engine of a worker."""
+    engine = Engine(s)
+    check_weights(s.model, engine.sha256, sha256)
+    return engine
 
 
 def _output(out: Path, s: ExtractSettings, engine: Engine) -> OutputFolder:
@@ -154,9 +192,9 @@ class Engine:
             s.rate, s.stride, s.tail, s.faces, s.precropped, s.align, s.limit_seconds
         )
         self._sampling.windows(self.config.frames)  # what does not fit is refused here
-        choose(s.precision, s.backend, next(module.parameters()).device)
-        self._settings = s
-        self._runner = start_runner(module, s.precision, s.backend)
+        device = next(module.parameters()).device
+        self.precision, self.backend, self.reason = choose(s.precision, s.backend, device)
+        self._settings, self._module = s, module
 
     def extractor(self) -> Extractor:
         """What reads videos for it.
@@ -165,6 +203,7 @@ class Engine:
         collected.
         """
         s = self._settings
+        self._started  # noqa: B018 - it is compiled while the first video is being read
         return Extractor(
             self,
             self.config,
@@ -175,18 +214,16 @@ class Engine:
             s.workers,
         )
 
-    @property
-    def runner(self) -> EncoderRunner:
-        """Compiling it takes a second, in which the first video is being read already."""
-        return self._runner.result()
+    @cached_property
+    def _started(self) -> Future[EncoderRunner]:
+        return start_runner(self._module, self.precision, self.backend)
 
     def __call__(
         self, clips: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Features, and tokens if they are wanted."""
-        return (
-            self.runner(clips, tokens=True) if self._settings.tokens else (self.runner(clips), None)
-        )
+        run = self._started.result()
+        return run(clips, tokens=True) if self._settings.tokens else (run(clips), None)
 
 
 def _meta(
@@ -213,9 +250,9 @@ def _meta(
             "caution": caution(config),
         },
         "settings": s.recipe(free=False),
-        "precision": engine.runner.precision,
-        "backend": engine.runner.backend,
-        "reason": engine.runner.reason,
+        "precision": engine.precision,
+        "backend": engine.backend,
+        "reason": engine.reason,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("openmarlin", "torch", "openvino", "av", "numpy")},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ from openmarlin.data.face_table import (
 from openmarlin.data.formats import to_json
 from openmarlin.data.manifest import Manifest, Row, read_manifest
 from openmarlin.data.parts import PARTS
-from openmarlin.data.pool import check_main_guard, reason_of, run_each
+from openmarlin.data.pool import Pool, open_pool, reason_of
 from openmarlin.data.thumbs import save_thumbs
 from openmarlin.errors import InputError, option
 from openmarlin.face.landmarker import DETECT_EVERY, Landmarker
@@ -123,9 +122,9 @@ def faces(
     claim_process()
     manifest = read_manifest(inputs)
     check_columns(manifest.columns())
-    workers = min(s.workers or os.cpu_count() or 1, len(manifest.rows))
-    check_main_guard(workers)
     with ExitStack() as stack:
+        out = s.out if is_folder else None
+        pool = stack.enter_context(open_pool(s.workers, len(manifest.rows), ray=s.ray, out=out))
         if s.out is not None and is_folder:
             folder = stack.enter_context(_output(s.out, s))
             folder.begin()
@@ -134,7 +133,7 @@ def faces(
             path = Path(stack.enter_context(TemporaryDirectory(prefix="openmarlin-")))
             failures = Failures(path / "failures.csv")
         parts = FaceParts(path, points=s.points, overlay=s.overlay)
-        speed = _measure_all(s, manifest, parts, failures, workers, progress=progress)
+        speed = _measure_all(s, manifest, parts, failures, pool, progress=progress)
         records = _list_problems(manifest, parts, failures)
         meta = _meta(s, manifest, records, len(failures), speed)
         target = s.out if s.out is not None and not is_folder else path / TABLE_FILE
@@ -181,7 +180,7 @@ def _measure_all(
     manifest: Manifest,
     parts: FaceParts,
     failures: Failures,
-    workers: int,
+    pool: Pool,
     *,
     progress: bool,
 ) -> dict[str, float]:
@@ -197,7 +196,7 @@ def _measure_all(
         bar.disable = bar.disable or not progress
         task = bar.add_task("faces", total=n_rows, completed=n_rows - len(todo), note="")
         measure = partial(_measure, sampling=sampling, parts=parts)
-        for row, outcome in run_each(measure, todo, min(workers, len(todo))):
+        for row, outcome in pool.run_each(measure, todo):
             if isinstance(outcome, FaceRecord):
                 video_s, frames = video_s + outcome.seconds, frames + outcome.frames
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.markup import escape
 
 from openmarlin.console import console
 from openmarlin.data.manifest import Manifest
-from openmarlin.data.pool import check_main_guard
+from openmarlin.data.pool import open_pool
 from openmarlin.data.preparation import make_store
 from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.data.store.index import check_columns
@@ -209,23 +208,25 @@ def _make_store(
     named: NamedVideos, request: FinetuneSettings, folder: OutputFolder, *, progress: bool
 ) -> None:
     """The videos become a store in the run folder, of crops as large as the model takes."""
-    workers = (os.cpu_count() or 1) if request.workers is None else max(1, request.workers)
-    check_main_guard(workers)
+    workers = None if request.workers is None else max(1, request.workers)
     check_columns(list(Manifest([source.row for source in named.videos]).columns()))
     rules = TrackRules(points=request.self_blend > 0)
     if request.image_size is not None:
         rules = replace(rules, size=request.image_size)
     info = {"size": rules.size, "margin": rules.margin, "min_frames": rules.min_frames}
-    with OutputFolder(
-        named.store,
-        verb="prepare",
-        settings=Settings(),
-        files=STORE_FILES,
-        identity={**info, "points": rules.points},
-        resume=True,
-    ) as store:
+    with (
+        open_pool(workers, len(named.videos)) as pool,
+        OutputFolder(
+            named.store,
+            verb="prepare",
+            settings=Settings(),
+            files=STORE_FILES,
+            identity={**info, "points": rules.points},
+            resume=True,
+        ) as store,
+    ):
         store.begin()
-        make_store(named.videos, rules, store, folder.failures, info, workers, progress=progress)
+        make_store(named.videos, rules, store, folder.failures, info, pool, progress=progress)
 
 
 def _start(

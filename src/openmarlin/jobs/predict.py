@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,11 @@ import pyarrow as pa
 from rich.markup import escape
 
 from openmarlin.console import console, job_progress, say_troubles
-from openmarlin.data.manifest import Manifest, read_manifest
+from openmarlin.data.extraction import Ends, Extractor, check_weights, ends_of, extract_videos
+from openmarlin.data.feed import VideoEnd
+from openmarlin.data.manifest import Manifest, Row, read_manifest
 from openmarlin.data.parts import PARTS, FinishedVideos
+from openmarlin.data.pool import open_pool
 from openmarlin.errors import InputError, VideoError
 from openmarlin.model.zoo import SHIPPED_TASKS, caution
 from openmarlin.output import Failures, OutputFolder, cut_name, part_name
@@ -107,14 +112,13 @@ def predict(
     manifest = read_manifest(inputs)
     window_table.check_columns(manifest.columns(), model.target)
     encoder = PoolingEncoder(model, s.precision)
-    sampling = replace(model.sampling, faces=s.faces, limit_s=s.limit_seconds)
-    extractor = extractor_of(
-        model, encoder, sampling, batch=s.batch, workers=s.workers, keep_boxes=s.overlay
-    )
-    with _output(s, model) as folder:
+    with ExitStack() as stack:
+        ends = _ends(s, model, encoder, len(manifest.rows), stack)
+        folder = stack.enter_context(_output(s, model))
         folder.begin()
-        extracted = extractor.run(
-            unlabelled(manifest), folder.path, folder.failures, verb="predict", progress=progress
+        finished = FinishedVideos(folder.path, model.head.width)
+        extracted = extract_videos(
+            unlabelled(manifest), finished, folder.failures, ends, verb="predict", progress=progress
         )
         answers = answer_windows(model, extracted, len(manifest.rows))
         meta = _meta(s, model, encoder, manifest, answers, len(folder.failures))
@@ -126,6 +130,38 @@ def predict(
         report = folder.path / REPORT_FILE
         write_report(report, model, manifest.rows, answers, notes, failures, meta)
     return replace(result, failures=dict(failures), out=s.out)
+
+
+def _ends(
+    s: PredictSettings, model: TaskModel, encoder: PoolingEncoder, n_videos: int, stack: ExitStack
+) -> Ends:
+    """Who reads and encodes: this process, or the workers of a Ray cluster with the same model."""
+    if s.ray is None:
+        return _extractor(s, model, encoder).ends
+    pool = stack.enter_context(open_pool(s.workers, n_videos, ray=s.ray, out=s.out))
+    there = s.model_copy(update={"workers": 1, "precision": encoder.precision})
+    return ends_of(pool, partial(_read, s=there, sha256=model.sha256))
+
+
+def _extractor(s: PredictSettings, model: TaskModel, encoder: PoolingEncoder) -> Extractor:
+    sampling = replace(model.sampling, faces=s.faces, limit_s=s.limit_seconds)
+    return extractor_of(
+        model, encoder, sampling, batch=s.batch, workers=s.workers, keep_boxes=s.overlay
+    )
+
+
+def _read(row: Row, finished: FinishedVideos, s: PredictSettings, sha256: str) -> VideoEnd:
+    """One video, in a worker."""
+    model, encoder = _model(s.model, s.precision, sha256)
+    return _extractor(s, model, encoder).read(row, finished)
+
+
+@cache
+def _model(name: str, precision: str, sha256: str) -> tuple[TaskModel, PoolingEncoder]:
+    """The model of a worker."""
+    model = TaskModel.load(name)
+    check_weights(name, model.sha256, sha256)
+    return model, PoolingEncoder(model, precision)
 
 
 def _output(s: PredictSettings, model: TaskModel) -> OutputFolder:
@@ -225,7 +261,7 @@ def _meta(
     n_failures: int,
 ) -> dict[str, Any]:
     """How it was done, for the report and whoever reads the table of windows."""
-    config, runner, extracted = model.encoder.config, encoder.runner, answers.extracted
+    config, extracted = model.encoder.config, answers.extracted
     records = extracted.records
     notes = {str(row.video): records[row.key].notes for row in manifest.rows if row.key in records}
     return {
@@ -237,9 +273,9 @@ def _meta(
         },
         "task": {"target": model.config.target, "thresholds": model.config.thresholds},
         "settings": s.recipe(free=False),
-        "precision": runner.precision,
-        "backend": runner.backend,
-        "reason": runner.reason,
+        "precision": encoder.precision,
+        "backend": encoder.backend,
+        "reason": encoder.reason,
         "counts": {
             "videos": len(answers.rows),
             "videos_done": len(records),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from rich.markup import escape
 from openmarlin.console import console
 from openmarlin.data.layouts import list_sources
 from openmarlin.data.manifest import Manifest
-from openmarlin.data.pool import check_main_guard
+from openmarlin.data.pool import open_pool
 from openmarlin.data.preparation import make_store
 from openmarlin.data.store import Store
 from openmarlin.data.store.index import check_columns
@@ -82,22 +81,23 @@ def prepare(
             fail do not raise: they are listed in `.failures` and failures.csv.
     """
     s = read_settings(PrepareSettings, config, settings)
-    workers = s.workers or os.cpu_count() or 1
-    check_main_guard(workers)
     sources = list_sources(inputs)
     check_columns(list(Manifest([source.row for source in sources]).columns()))
-    with OutputFolder(
-        s.out,
-        verb="prepare",
-        settings=s,
-        files=[*STORE_FILES, SHEET_FILE],
-        resume=s.resume,
-        overwrite=s.overwrite,
-    ) as folder:
+    with (
+        open_pool(s.workers, len(sources), ray=s.ray, out=s.out) as pool,
+        OutputFolder(
+            s.out,
+            verb="prepare",
+            settings=s,
+            files=[*STORE_FILES, SHEET_FILE],
+            resume=s.resume,
+            overwrite=s.overwrite,
+        ) as folder,
+    ):
         folder.begin()
         info = {name: value for name, value in s.recipe().items() if name in _IN_STORE}
         store, speed = make_store(
-            sources, _rules(s), folder, folder.failures, info, workers, progress=progress
+            sources, _rules(s), folder, folder.failures, info, pool, progress=progress
         )
         picture_store(store, folder.path / SHEET_FILE)
         failures = folder.failures.as_dict()

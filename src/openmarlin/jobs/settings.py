@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from openmarlin.data.pool import ray_setting
 from openmarlin.model.zoo import DEFAULT_AUTOENCODER, DEFAULT_ENCODER
 from openmarlin.settings import Precision, Settings, UserPath, UserPlace, setting
 from openmarlin.video.windows import Tail
@@ -64,6 +65,7 @@ class ExtractSettings(Settings):
     workers: int | None = setting(
         None, "Videos read at once; one a core without it.", group=OUTPUT, free=True, ge=1
     )
+    ray: str | None = ray_setting()
     resume: bool = setting(
         False, "Go on with the run in OUT where it stopped.", group=OUTPUT, saved=False
     )
@@ -91,6 +93,7 @@ class PrepareSettings(Settings):
     workers: int | None = setting(
         None, "Processes; one a core without it.", group=OUTPUT, free=True, ge=1
     )
+    ray: str | None = ray_setting()
     resume: bool = setting(
         False,
         "Go on with an interrupted run in OUT, or add videos to a finished one.",
@@ -203,6 +206,7 @@ class FacesSettings(Settings):
     workers: int | None = setting(
         None, "Processes; one a core without it.", group=OUTPUT, free=True, ge=1
     )
+    ray: str | None = ray_setting()
     resume: bool = setting(
         False,
         "Go on with an interrupted run in OUT, or add videos to a finished one.",

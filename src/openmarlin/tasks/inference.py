@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,20 +40,21 @@ class PoolingEncoder:
 
     def __init__(self, model: TaskModel, precision: str = "auto", backend: str = "auto") -> None:
         claim_process()
-        choose(precision, backend, next(model.encoder.parameters()).device)
-        self.head = model.head
-        self._runner = start_runner(model.encoder, precision, backend)
+        device = next(model.encoder.parameters()).device
+        self.precision, self.backend, self.reason = choose(precision, backend, device)
+        self.head, self._encoder = model.head, model.encoder
 
-    @property
-    def runner(self) -> EncoderRunner:
-        """Compiling it takes a second, in which the first video is being read already."""
-        return self._runner.result()
+    @cached_property
+    def started(self) -> Future[EncoderRunner]:
+        """Compiling it takes a second, in which the first video can be read already."""
+        return start_runner(self._encoder, self.precision, self.backend)
 
     @torch.inference_mode()
     def __call__(self, clips: NDArray[np.uint8]) -> tuple[NDArray[np.float32], None]:
+        run = self.started.result()
         if self.head.reads == "feature":
-            return self.runner(clips), None
-        tokens = self.runner(clips, tokens=True)[1]
+            return run(clips), None
+        tokens = run(clips, tokens=True)[1]
         return self.head.pool(torch.from_numpy(tokens)).numpy(), None
 
 
@@ -116,7 +119,7 @@ def extractor_of(
 
     Args:
         model: of the task.
-        encoder: its encoder, started.
+        encoder: its encoder; it is started.
         sampling: which frames and faces; None for those that the model has learnt from.
         batch, workers, keep_boxes: see `Extractor`.
 
@@ -125,6 +128,7 @@ def extractor_of(
     """
     sampling = model.sampling if sampling is None else sampling
     sampling.windows(model.encoder.config.frames)
+    encoder.started  # noqa: B018 - it is compiled while the first video is being read
     return Extractor(
         encoder,
         model.encoder.config,

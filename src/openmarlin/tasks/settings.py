@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from openmarlin.data.pool import ray_setting
 from openmarlin.model.zoo import DEFAULT_ENCODER, DEFAULT_TASK, SHIPPED_TASKS
 from openmarlin.settings import Precision, Settings, UserPath, UserPlace, setting
 from openmarlin.video.windows import Tail
@@ -169,3 +170,4 @@ class PredictSettings(PlaceSettings, ReadSettings):
         "Also write each video with its sound, boxes and answers drawn on it, to OUT/overlay.",
         group=OUTPUT,
     )
+    ray: str | None = ray_setting()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from openmarlin.data.layouts import list_sources
+from openmarlin.data.pool import ProcessPool
 from openmarlin.data.preparation import make_store
 from openmarlin.data.store.writer import STORE_FILES
 from openmarlin.data.tracks import TrackRules
@@ -79,5 +80,7 @@ def _store_of(person: Path, path: Path, *, progress: bool) -> Path:
     with folder:
         folder.begin()
         info = {"size": _RULES.size, "margin": _RULES.margin}
-        make_store(sources, _RULES, folder, folder.failures, info, 1, progress=progress)
+        make_store(
+            sources, _RULES, folder, folder.failures, info, ProcessPool(1), progress=progress
+        )
     return path
