@@ -13,7 +13,6 @@ from typing import Any
 import gradio as gr
 
 from openmarlin.errors import InputError, OpenMarlinError
-from openmarlin.web import tasks
 from openmarlin.web.sessions import Session, Sessions
 from openmarlin.web.settings import ServeSettings
 from openmarlin.web.work import CancelledError, Tell, Worker, Workers
@@ -138,7 +137,9 @@ class Desk:
                     out = session.result_folder(name) / "out"
 
                     def do(task: Callable[..., Any], *args: Any) -> Any:
-                        return self._run(worker, session, task, *args, stop=event, tell=_tell(progress))
+                        return self._run(
+                            worker, session, task, *args, stop=event, tell=_tell(progress)
+                        )
 
                     return work(Job(session, values, out, do))
             except CancelledError:
@@ -149,28 +150,22 @@ class Desk:
         def cancel(request: gr.Request) -> list[gr.Button]:
             self._session(request).stop(name)
             gr.Info("Cancelled.", duration=3, title="")
-            return idle()
+            return _idle()
 
-        def busy() -> list[gr.Button]:
-            return [gr.Button(interactive=False), gr.Button(interactive=True)]
-
-        def idle() -> list[gr.Button]:
-            return [gr.Button(interactive=True), gr.Button(interactive=False)]
-
-        buttons = [start, stop]
-        begun = start.click(busy, None, buttons, queue=False, show_progress="hidden", **PRIVATE)
+        buttons, at_once = [start, stop], {**PRIVATE, "queue": False, "show_progress": "hidden"}
+        begun = start.click(_busy, None, buttons, **at_once)
         done = begun.then(
             run,
             inputs,
             outputs,
+            show_progress_on=outputs[0],
             concurrency_id=_QUEUE,
             concurrency_limit=self._workers.count,
             **PRIVATE,
         )
-        done.then(idle, None, buttons, queue=False, show_progress="hidden", **PRIVATE)
-        stop.click(
-            cancel, None, buttons, cancels=[done], queue=False, show_progress="hidden", **PRIVATE
-        )
+        for ended in (done.success, done.failure):  # `then` does not follow an error
+            ended(_idle, None, buttons, **at_once)
+        stop.click(cancel, None, buttons, cancels=[done], **at_once)
 
     def _session(self, request: gr.Request) -> Session:
         return self.sessions.of(request.session_hash)
@@ -198,11 +193,40 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
 def buttons(label: str) -> tuple[gr.Button, gr.Button]:
-    """What begins the work of a tab, and what ends it."""
+    """What begins the work of a tab, and what ends it while it is under way."""
     with gr.Row(elem_classes="go"):
         start = gr.Button(label, variant="primary", scale=3, min_width=160)
-        stop = gr.Button("Cancel", variant="secondary", scale=1, min_width=80, interactive=False)
+        stop = gr.Button("Cancel", scale=1, min_width=80, visible=False)
     return start, stop
+
+
+def _busy() -> list[gr.Button]:
+    return [gr.Button(interactive=False), gr.Button(visible=True)]
+
+
+def _idle() -> list[gr.Button]:
+    return [gr.Button(interactive=True), gr.Button(visible=False)]
+
+
+def film() -> gr.Video:
+    """Where a tab plays its result."""
+    look: dict[str, Any] = {"show_label": False, "elem_classes": "film", "buttons": ["download"]}
+    return gr.Video(interactive=False, autoplay=True, loop=True, **look)
+
+
+def page_of_a_report(hint: str) -> gr.HTML:
+    """Where a tab shows a verb's report, and before that what it will show."""
+    return gr.HTML(f"<p>{hint}</p>", elem_classes="hint", min_height=60)
+
+
+def download() -> gr.File:
+    """Where a tab offers its table; see `offered`."""
+    return gr.File(show_label=False, interactive=False, visible=False, elem_classes="files")
+
+
+def offered(files: list[str]) -> gr.File:
+    """The table of a result, to be downloaded."""
+    return gr.File(files, visible=True)
 
 
 def _tell(progress: gr.Progress) -> Tell:
@@ -225,5 +249,3 @@ def _line(error: OpenMarlinError, session: Session) -> str:
     """The one line of an error, with files as the user named them."""
     folders = re.escape(str(session.folder)) + r"/[^/]+/"
     return html.escape(re.sub(folders, "", str(error)))
-
-

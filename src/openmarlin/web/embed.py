@@ -8,7 +8,10 @@ import re
 _STYLE = """
 body { padding: 4px 2px 12px; max-width: none; background: transparent; }
 header, main > header { margin-top: 0; }
-.eyebrow, footer, section:has(> #run) { display: none; }
+.eyebrow, footer, section:has(> #run), section:has(.all) { display: none; }
+main { display: flex; flex-direction: column; }
+section:has(.plots) { order: 1; }
+section:not(:has(.plots)) { order: 2; }
 h1 { font-size: clamp(20px, 3vw, 26px); }
 .verdict { font-size: 15px; }
 .facts { margin-top: 14px; padding-top: 12px; }

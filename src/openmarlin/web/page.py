@@ -39,7 +39,7 @@ def make_page(desk: Desk, models: Sequence[tuple[str, str]], pictures: Path) -> 
         title="openmarlin", analytics_enabled=False, fill_width=True, delete_cache=(60, 600)
     ) as page:
         gr.HTML(_HEAD, elem_classes="head")
-        with gr.Row(elem_classes="sides"):
+        with gr.Row(elem_classes="sides", equal_height=False):
             with gr.Column(scale=2, min_width=300, elem_classes="input"):
                 clip = _add_clip(desk, pictures)
             with gr.Column(scale=5, min_width=320), gr.Tabs():
@@ -58,7 +58,7 @@ def make_page(desk: Desk, models: Sequence[tuple[str, str]], pictures: Path) -> 
 
 
 def _add_clip(desk: Desk, pictures: Path) -> gr.Video:
-    clip = gr.Video(label="Your clip", sources=["upload", "webcam"], elem_id="clip", height=300)
+    clip = gr.Video(label="Your clip", sources=["upload", "webcam"], elem_id="clip", height=280)
     gr.Markdown(f"Up to **{desk.limits}**. Nothing is kept.", elem_classes="told")
     desk.accept(clip, tasks.check_clip)
     found = examples()
@@ -68,9 +68,10 @@ def _add_clip(desk: Desk, pictures: Path) -> gr.Video:
 
 
 def _add_examples(desk: Desk, clip: gr.Video, found: list[Example], pictures: Path) -> None:
+    gr.Markdown("Or take an example:", elem_classes="told")
     gallery = gr.Gallery(
         [(str(example.save_picture(pictures)), example.caption) for example in found],
-        label="Or an example",
+        show_label=False,
         columns=len(found),
         rows=1,
         height="auto",
@@ -96,5 +97,5 @@ def launch_options() -> dict[str, Any]:
         radius_size=gr.themes.sizes.radius_md,
         font=_FONTS,
         font_mono=_MONO,
-    )
+    ).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
     return {"theme": theme, "css_paths": STYLE, "footer_links": [], "run_history": False}

@@ -16,9 +16,7 @@ class ServeSettings(Settings):
         "is in.",
         group=ADDRESS,
     )
-    port: int = setting(
-        7860, "The port; 0 takes a free one.", group=ADDRESS, ge=0, le=65535
-    )
+    port: int = setting(7860, "The port; 0 takes a free one.", group=ADDRESS, ge=0, le=65535)
     max_mb: int = setting(100, "The largest file that is taken, MB.", group=LIMITS, ge=1)
     max_seconds: float = setting(
         60.0, "The longest clip that is taken, seconds.", group=LIMITS, gt=0

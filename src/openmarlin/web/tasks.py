@@ -1,4 +1,4 @@
-"""What a worker does for the page: one verb on one user's files, and what there is to show of it."""
+"""What a worker does for the page: one verb on a file of a user, and what there is to show of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Shown:
 
     report: str = ""
     film: Path | None = None
-    files: list[Path] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
     told: str = ""
 
 
@@ -101,7 +101,7 @@ def measure(clip: Path, out: Path, limit_s: float) -> Shown:
     _check(result.failures, result.meta["counts"])
     table = out / "faces.csv"
     write_csv(result.table, table)
-    return Shown(_page(out), _overlay(out), [table])
+    return Shown(_page(out), _overlay(out), [str(table)])
 
 
 def reconstruct(clip: Path, out: Path, strategy: str, ratio: float, regions: list[str]) -> Shown:
@@ -113,7 +113,7 @@ def reconstruct(clip: Path, out: Path, strategy: str, ratio: float, regions: lis
     psnr = errors["overall"]["psnr_db"]
     told = f"{errors['masked_tokens']:,} of {errors['tokens']:,} tokens hidden"
     told += "" if psnr is None else f" · PSNR {psnr:.1f} dB on what was hidden"
-    return Shown("", out / "strips.mp4", [out / "strips.png"], told)
+    return Shown("", out / "strips.mp4", [str(out / "strips.png")], told)
 
 
 def extract(clips: Sequence[Path], out: Path, limit_s: float) -> Shown:
@@ -122,7 +122,7 @@ def extract(clips: Sequence[Path], out: Path, limit_s: float) -> Shown:
 
     result = run(list(clips), out=out, faces="all", limit_seconds=limit_s, workers=1)
     _check(result.failures, result.meta["counts"])
-    return Shown(_page(out), None, [out / "features.parquet"])
+    return Shown(_page(out), None, [str(out / "features.parquet")])
 
 
 def predict(clip: Path, out: Path, model: str, limit_s: float) -> Shown:
@@ -131,7 +131,7 @@ def predict(clip: Path, out: Path, model: str, limit_s: float) -> Shown:
 
     result = run(clip, out=out, model=model, overlay=True, limit_seconds=limit_s, workers=1)
     _check(result.failures, result.meta["counts"])
-    return Shown(_page(out), _overlay(out), [out / "windows.csv"])
+    return Shown(_page(out), _overlay(out), [str(out / "windows.csv")])
 
 
 def score(clip: Path, out: Path, limit_s: float) -> Shown:
@@ -140,7 +140,7 @@ def score(clip: Path, out: Path, limit_s: float) -> Shown:
 
     result = run(clip, out=out, limit_seconds=limit_s, workers=1)
     _check(result.failures, result.meta["counts"])
-    return Shown(_page(out), None, [out / "scores.csv"])
+    return Shown(_page(out), None, [str(out / "scores.csv")])
 
 
 def generate(clip: Path, sound: Path, out: Path) -> Shown:
@@ -151,7 +151,7 @@ def generate(clip: Path, sound: Path, out: Path) -> Shown:
     result = run(clip, sound, out=film)
     told = f"{result.meta['drawn']:,} of {result.meta['frames']:,} frames drawn"
     report = result.report.read_text(encoding="utf-8")
-    return Shown(report, film, [film], told)
+    return Shown(report, film, [str(film)], told)
 
 
 def _check(failures: Mapping[str, str], counts: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from openmarlin.web import tasks
-from openmarlin.web.desk import Desk, Job, buttons
+from openmarlin.web.desk import Desk, Job, buttons, download, film, offered, page_of_a_report
 from openmarlin.web.embed import framed
 
 
@@ -23,13 +23,13 @@ def add(desk: Desk, clip: gr.Video, models: Sequence[tuple[str, str]]) -> None:
     with gr.Tab("Expressions and tasks"):
         model = gr.Dropdown(list(models), value=models[0][1], label="Model")
         start, stop = buttons("Ask the model")
-        film = gr.Video(label="Answers on the clip", interactive=False, autoplay=True, loop=True)
-        report = gr.HTML()
-        files = gr.File(label="The table", file_count="multiple", interactive=False)
+        player = film()
+        report = page_of_a_report("What the model says, window by window.")
+        files = download()
 
     def work(job: Job) -> list[Any]:
         how = (job.values[model], desk.settings.max_seconds)
         shown = job.do(tasks.predict, job.file(clip, "a clip"), job.out, *how)
-        return [shown.film, framed(shown.report, "Answers over time"), shown.files]
+        return [shown.film, framed(shown.report, "Answers over time"), offered(shown.files)]
 
-    desk.wire("answers", start, stop, work, {clip, model}, [film, report, files])
+    desk.wire("answers", start, stop, work, {clip, model}, [player, report, files])

@@ -9,7 +9,7 @@ import gradio as gr
 
 from openmarlin.errors import InputError
 from openmarlin.web import tasks
-from openmarlin.web.desk import Desk, Job, buttons
+from openmarlin.web.desk import Desk, Job, buttons, download, offered, page_of_a_report
 from openmarlin.web.embed import framed
 
 MAX_CLIPS = 8
@@ -24,14 +24,16 @@ def add(desk: Desk, clip: gr.Video) -> None:
             height=140,
         )
         start, stop = buttons("Compare")
-        report = gr.HTML()
-        files = gr.File(label="The table", file_count="multiple", interactive=False)
+        report = page_of_a_report(
+            "A map of all windows, and how similar the faces are. With one clip, its own faces."
+        )
+        files = download()
     desk.accept(more, tasks.check_clip)
 
     def work(job: Job) -> list[Any]:
         clips = _clips(job, clip, more)
         shown = job.do(tasks.extract, clips, job.out, desk.settings.max_seconds)
-        return [framed(shown.report, "Features of the clips"), shown.files]
+        return [framed(shown.report, "Features of the clips"), offered(shown.files)]
 
     desk.wire("features", start, stop, work, {clip, more}, [report, files])
 

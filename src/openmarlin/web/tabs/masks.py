@@ -9,7 +9,7 @@ import gradio as gr
 from openmarlin.masking import STRATEGIES
 from openmarlin.regions import REGIONS
 from openmarlin.web import tasks
-from openmarlin.web.desk import Desk, Job, buttons
+from openmarlin.web.desk import Desk, Job, buttons, film
 
 
 def add(desk: Desk, clip: gr.Video) -> None:
@@ -25,20 +25,17 @@ def add(desk: Desk, clip: gr.Video) -> None:
                 scale=1,
             )
         start, stop = buttons("Reconstruct")
+        player = film()
         told = gr.Markdown(elem_classes="told")
-        film = gr.Video(
-            label="As it was, what the model saw, what it made of that",
-            interactive=False,
-            autoplay=True,
-            loop=True,
+        strips = gr.Image(
+            show_label=False, interactive=False, visible=False, buttons=["fullscreen"]
         )
-        strips = gr.Image(label="Frame by frame", interactive=False, buttons=["fullscreen"])
 
     def work(job: Job) -> list[Any]:
         share = job.values[ratio] / 100
         how = (job.values[strategy], share, job.values[regions] or [])
         shown = job.do(tasks.reconstruct, job.file(clip, "a clip"), job.out, *how)
-        return [shown.told, shown.film, str(shown.files[0])]
+        return [shown.film, shown.told, gr.Image(shown.files[0], visible=True)]
 
     inputs = {clip, ratio, strategy, regions}
-    desk.wire("masks", start, stop, work, inputs, [told, film, strips])
+    desk.wire("masks", start, stop, work, inputs, [player, told, strips])
