@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from openmarlin.verbs import VERBS
+from openmarlin.verbs import VERBS, job_of
 
 HEAVY = ("torch", "cv2", "openvino", "av", "matplotlib", "transformers", "pyarrow", "sklearn")
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_the_reference_page_is_what_the_settings_say() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_python_takes_the_settings_of_the_command_line(verb: str) -> None:
     words = verb.replace("-", "_").split()
-    job = import_module(f"openmarlin.jobs.{'_'.join(words)}")
+    job = import_module(job_of(verb))
     python = signature(getattr(job, words[-1])).parameters
     fields = VERBS[verb].settings.model_fields
     assert set(fields) <= set(python)

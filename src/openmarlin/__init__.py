@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from openmarlin.jobs.reconstruct import reconstruct
     from openmarlin.model.encoder import Encoder
     from openmarlin.model.io import load
+    from openmarlin.web.serve import serve
 
 __all__ = [
     "Encoder",
@@ -48,6 +49,7 @@ __all__ = [
     "probe",
     "push",
     "reconstruct",
+    "serve",
 ]
 
 _HOMES = {
@@ -67,6 +69,7 @@ _HOMES = {
     "probe": "openmarlin.jobs.probe",
     "push": "openmarlin.jobs.push",
     "reconstruct": "openmarlin.jobs.reconstruct",
+    "serve": "openmarlin.web.serve",
 }
 
 

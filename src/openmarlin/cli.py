@@ -27,7 +27,7 @@ from openmarlin import __version__
 from openmarlin.console import console
 from openmarlin.errors import InputError, OpenMarlinError, on_command_line
 from openmarlin.settings import group, kind, takes_names
-from openmarlin.verbs import VERBS, Verb
+from openmarlin.verbs import VERBS, Verb, identifier, job_of
 
 app = typer.Typer(
     help="Representation learning for facial video.",
@@ -76,7 +76,7 @@ def _root(
 
 def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str, Any]) -> None:
     """Call the verb's Python twin, say what came of it, and end with the exit code."""
-    verb, job = VERBS[name], import_module(f"openmarlin.jobs.{_identifier(name)}")
+    verb, job = VERBS[name], import_module(job_of(name))
     inputs, changes = _split(words)
     for key, value in options.items():
         if value is not None and value != []:
@@ -84,26 +84,22 @@ def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str
     if verb.memory:
         getattr(import_module("openmarlin.native"), verb.memory)()
     with _interruptible():
-        twin = getattr(job, _identifier(name.rpartition(" ")[2]))
+        twin = getattr(job, identifier(name.rpartition(" ")[2]))
         result = twin(*_inputs(name, inputs), config=config, progress=True, **changes)
     job.announce(result)
     if getattr(result, "failures", None):
         raise typer.Exit(1)
 
 
-def _identifier(name: str) -> str:
-    """A verb's name in Python."""
-    return re.sub(r"[ -]", "_", name)
-
-
 def _inputs(name: str, inputs: list[str]) -> tuple[Any, ...]:
     verb = VERBS[name]
     if verb.several:
         return (inputs,)
-    if not inputs and "data" not in verb.settings.model_fields:
+    if not inputs and verb.names and "data" not in verb.settings.model_fields:
         raise InputError(f"{name} has nothing to read: name {verb.inputs.lower()}")
     if len(inputs) > len(verb.names) or (inputs and len(inputs) < len(verb.names)):
         takes = "one input" if len(verb.names) == 1 else f"{verb.usage} ({verb.inputs.lower()})"
+        takes = takes if verb.names else "no input"
         raise InputError(f"{name} reads {takes}, not {len(inputs)}: {', '.join(inputs)}")
     return tuple(inputs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from openmarlin.data.layouts import LAYOUTS
@@ -25,6 +26,7 @@ from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings
 from openmarlin.tasks.finetune_settings import FinetuneSettings
 from openmarlin.tasks.settings import EvaluateSettings, PredictSettings, ProbeSettings
+from openmarlin.web.settings import ServeSettings
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Verb:
         several: it takes any number of inputs.
         names: of its inputs, one each, where it does not take any number.
         memory: the function of `native` that tells glibc what suits the work.
+        home: the module of its Python twin; one of `openmarlin.jobs` without it.
     """
 
     settings: type[Settings]
@@ -46,6 +49,7 @@ class Verb:
     several: bool = False
     names: tuple[str, ...] = ("INPUT",)
     memory: str = ""
+    home: str = ""
 
     @property
     def usage(self) -> str:
@@ -140,6 +144,13 @@ VERBS = {
         "The folder of a model or export, and the repository, NAME or OWNER/NAME.",
         names=("FOLDER", "REPO"),
     ),
+    "serve": Verb(
+        ServeSettings,
+        "Show a page on which all this can be tried in a browser.",
+        "Nothing.",
+        names=(),
+        home="openmarlin.web.serve",
+    ),
     "lipsync score": Verb(
         ScoreSettings,
         "Measure how well lips and sound go together: offset, LSE-D and LSE-C of every face.",
@@ -185,3 +196,13 @@ VERBS = {
         memory="keep_freed_memory",
     ),
 }
+
+
+def job_of(name: str) -> str:
+    """The module that holds a verb's Python twin."""
+    return VERBS[name].home or f"openmarlin.jobs.{identifier(name)}"
+
+
+def identifier(name: str) -> str:
+    """A verb's name in Python."""
+    return re.sub(r"[ -]", "_", name)

@@ -182,7 +182,7 @@ def _until_broken(
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)[::-1]
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_begin_worker, initargs=(theirs,)
+        workers, mp_context=context, initializer=begin_worker, initargs=(theirs,)
     )
     running: dict[Future[Result | BaseException], Item] = {}
     broken = False
@@ -203,7 +203,7 @@ def _until_broken(
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker(parent: Connection) -> None:
+def begin_worker(parent: Connection) -> None:
     """Leave Ctrl-C to the parent, and end when its end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

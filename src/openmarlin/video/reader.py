@@ -44,6 +44,7 @@ from openmarlin.video.deinterlace import Timed
 from openmarlin.video.hdr import Curve, ToneMapper, curve_of
 from openmarlin.video.picture import Image, Orientation, square_size, to_rgb
 from openmarlin.video.problems import Problems
+from openmarlin.video.watch import tell_all
 
 _HEAD_PACKETS = 300
 _HEAD_BYTES = 32 << 20
@@ -257,6 +258,7 @@ class VideoReader:
                 read_s = max(read_s, problems.now_s + _lasts_s(picture, info.fps))
                 stored = square_size(picture.width, picture.height, aspects.now())
                 problems.saw_size(*self._orientation.size(*stored))
+                tell_all(problems.now_s, info.duration_s)
                 yield problems.now_s, picture, stored
         if self._stated_s is not None and read_s + _EARLY_END_S < self._stated_s:
             problems.ends_early(read_s, self._stated_s)
