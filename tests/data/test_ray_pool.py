@@ -19,6 +19,7 @@ from openmarlin.data.pool import Pool, WorkerDiedError, open_pool
 from openmarlin.data.ray_pool import TRIES, _Unfit, _Worker
 from openmarlin.errors import InputError, OpenMarlinError
 from openmarlin.native import usable_cores
+from openmarlin.storage import locate
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,8 @@ def test_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_ray_or_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="needs a folder"):
         _open("local", None)
+    with pytest.raises(InputError, match="all machines share, not s3://bucket/out"):
+        _open("local", locate("s3://bucket/out"))
     monkeypatch.setattr("openmarlin.data.ray_pool.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'openmarlin\[ray\]'"):
         _open("local", tmp_path)

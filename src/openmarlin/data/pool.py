@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 
 from openmarlin.errors import InputError, OpenMarlinError, option
 from openmarlin.settings import setting
+from openmarlin.storage import is_url
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -106,8 +107,11 @@ def open_pool(
         check_main_guard(count)
         yield ProcessPool(count)
         return
-    if out is None:
-        raise InputError(f"{option('ray', ray)} needs a folder as {option('out')}")
+    if out is None or is_url(out):
+        raise InputError(
+            f"{option('ray', ray)} needs a folder as {option('out')}, one that all machines share, "
+            f"not {out or 'nothing'}"
+        )
     from openmarlin.data.ray_pool import ray_pool
 
     with ray_pool(ray, workers, out) as pool:
