@@ -113,7 +113,10 @@ def _notes(rows: Sequence[SystemScores], about: TableAbout) -> list[str]:
         )
     scored = min((row.pairs for row in rows), default=0)
     if scored < about.pairs:
-        notes.append(f"In some pairs no face was found in what was drawn: {scored} are scored.")
+        notes.append(
+            "In some pairs no face was found in what was drawn: at least "
+            f"{scored} of {about.pairs} of every training are scored."
+        )
     return notes
 
 
