@@ -114,8 +114,8 @@ def _notes(rows: Sequence[SystemScores], about: TableAbout) -> list[str]:
     scored = min((row.pairs for row in rows), default=0)
     if scored < about.pairs:
         notes.append(
-            "In some pairs no face was found in what was drawn: at least "
-            f"{scored} of {about.pairs} of every training are scored."
+            "In some pairs no face was found in what was drawn: in the row with the fewest "
+            f"{scored} of {about.pairs} are scored, the mean of its trainings."
         )
     return notes
 
