@@ -99,8 +99,7 @@ def _check_temporary_folder() -> None:
         tempfile.gettempdir()
     except FileNotFoundError:
         raise InputError(
-            "no temporary folder can be written to; set the environment variable TMPDIR to one that "
-            "can"
+            "no temporary folder can be written to; set the environment variable TMPDIR to another"
         ) from None
 
 
