@@ -85,7 +85,7 @@ class End:
             return f"crash: {signal.Signals(-self.code).name}"
         if "Traceback" in self.log or self.code not in (0, 1, 2):
             return f"traceback: {last_line(self.log)}"
-        if self.code == 2 and self.log.count("error ") != 1:
+        if self.code == 2 and self.log.count("\nerror ") + self.log.startswith("error ") != 1:
             return f"no single line: {last_line(self.log)}"
         return ""
 

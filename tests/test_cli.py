@@ -6,12 +6,17 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from openmarlin.cli import app
+from openmarlin.errors import InputError
 from openmarlin.verbs import VERBS, job_of
 
 HEAVY = ("torch", "cv2", "openvino", "av", "matplotlib", "transformers", "pyarrow", "sklearn")
@@ -48,15 +53,43 @@ def test_help_shows_every_setting(verb: str, monkeypatch: pytest.MonkeyPatch) ->
         assert f"--{name.replace('_', '-')} " in shown
 
 
-def test_the_reference_page_is_what_the_settings_say() -> None:
-    """Whoever changes a setting writes the page anew, and a line in the changelog."""
-    maker = ROOT / "docs" / "make_reference.py"
-    spec = importlib.util.spec_from_file_location("make_reference", maker)
+def _maker(name: str) -> Any:
+    """A program in docs/ that writes a page."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch, clips: Path) -> None:
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    end = CliRunner().invoke(app, ["extract", str(clips)])
+    assert isinstance(end.exception, InputError)
+    assert "TMPDIR" in str(end.exception)
+
+
+def test_the_reference_page_is_what_the_settings_say() -> None:
+    """Whoever changes a setting writes the page anew, and a line in the changelog."""
+    module = _maker("make_reference")
     assert module.PAGE.read_text(encoding="utf-8") == module.reference()
+
+
+def test_the_page_of_licences_is_what_the_packages_state() -> None:
+    """Whoever changes a dependency writes it anew: `make licences`."""
+    module = _maker("make_licences")
+    pins = module.pinned()
+    page = module.PAGE.read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    packages = module.closure(project["dependencies"])
+    odd = [n for n, p in packages.items() if n in pins and p.version.partition("+")[0] != pins[n]]
+    if odd:
+        pytest.skip(f"not the versions of constraints.txt: {odd[0]}")
+    assert page == module.page()
 
 
 @pytest.mark.parametrize("verb", VERBS)

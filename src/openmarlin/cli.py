@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -76,6 +77,7 @@ def _root(
 
 def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str, Any]) -> None:
     """Call the verb's Python twin, say what came of it, and end with the exit code."""
+    _check_temporary_folder()
     verb, job = VERBS[name], import_module(job_of(name))
     inputs, changes = _split(words)
     for key, value in options.items():
@@ -89,6 +91,16 @@ def _run(name: str, words: Sequence[str], config: Path | None, options: dict[str
     job.announce(result)
     if getattr(result, "failures", None):
         raise typer.Exit(1)
+
+
+def _check_temporary_folder() -> None:
+    """Libraries ask for one as they are imported, and end with a traceback where there is none."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise InputError(
+            "no temporary folder can be written to; set the environment variable TMPDIR to another"
+        ) from None
 
 
 def _inputs(name: str, inputs: list[str]) -> tuple[Any, ...]:

@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from openmarlin.data.pool import WorkerDiedError, run_each
+from openmarlin.errors import InputError
 
 
 def work(item: str) -> str:
     if item == "raise":
         raise ValueError("no")
+    if item == "full":
+        raise InputError("cannot write a.txt: No space left on device")
     if item == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if item.startswith("/"):
@@ -30,6 +33,14 @@ def test_results_and_exceptions(workers: int) -> None:
     got = dict(run_each(work, ["a", "raise", "b"], workers))
     assert (got["a"], got["b"]) == ("A", "B")
     assert isinstance(got["raise"], ValueError)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_ends_it_all(workers: int) -> None:
+    done = []
+    with pytest.raises(InputError, match="No space left"):
+        done += [item for item, _ in run_each(work, ["full", "a", "b", "c", "d", "e"], workers)]
+    assert len(done) < 5
 
 
 def test_a_dead_process_costs_its_item_only() -> None:

@@ -131,7 +131,19 @@ def run_each(
         task: a function of a module.
         items: what to call it with.
         workers: processes.
+
+    Raises:
+        InputError: an item raised it: nothing can be written, and the next would fare no better.
     """
+    for item, outcome in _outcomes(task, items, workers):
+        if isinstance(outcome, InputError):
+            raise outcome
+        yield item, outcome
+
+
+def _outcomes(
+    task: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[tuple[Item, Result | BaseException]]:
     if workers <= 1:
         for item in items:
             yield item, call(task, item)

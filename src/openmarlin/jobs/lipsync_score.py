@@ -187,8 +187,6 @@ def _score_all(
         for row, outcome in run_each(measure, todo, min(workers, len(todo))):
             if isinstance(outcome, Record):
                 video_s += outcome.seconds
-            elif isinstance(outcome, InputError):
-                raise outcome  # nothing can be written: the next video would fare no better
             else:
                 parts.discard(row)
                 failures.add(row.video, reason_of(outcome), row.part)
