@@ -14,7 +14,9 @@ from pydantic import Field
 
 from openmarlin import errors
 from openmarlin.errors import InputError, option
+from openmarlin.jobs.settings import FacesSettings
 from openmarlin.settings import Settings, UserPath, documented, kind, read_settings, setting
+from openmarlin.training.settings import RunSettings
 
 
 class Bread(Settings):
@@ -154,3 +156,14 @@ def test_kinds_in_words() -> None:
     assert kinds["loaves"] == "a whole number of at least 1 and of at most 9"
     assert kinds["heat"] == "a number above 0"
     assert kinds["out"] == "a path"
+
+
+def test_a_url_is_refused_where_only_a_path_can_be(tmp_path: Path) -> None:
+    for url in ("s3://bucket/run", Path("s3://bucket/run")):
+        with pytest.raises(InputError, match=r"out=.*is a URL; this must be on this machine"):
+            read_settings(RunSettings, None, {"out": url, "steps": 1})
+    assert read_settings(RunSettings, None, {"out": tmp_path, "steps": 1}).out == tmp_path
+    assert str(read_settings(FacesSettings, None, {"out": "s3://b/x"}).out) == "s3://b/x"
+    assert read_settings(FacesSettings, None, {"out": "~"}).out == Path.home()
+    with pytest.raises(InputError, match="must be a path or URL"):
+        read_settings(FacesSettings, None, {"out": 7})

@@ -44,7 +44,7 @@ class Preparation:
             of a video are named as "a.mp4 [1.0 s to 2.0 s]".
         throughput: of this sitting: video_s, wall_s, times_real_time.
         read_ms: time to read a random clip of 16 frames and its cells, in one process.
-        folder: holds the copy of a store at a URL, which `store` reads from.
+        kept: holds the copy of a store at a URL, from which `store` reads.
     """
 
     out: Path
@@ -53,7 +53,7 @@ class Preparation:
     failures: dict[str, str]
     throughput: dict[str, float]
     read_ms: float
-    folder: OutputFolder = field(repr=False)
+    kept: object = field(repr=False)
 
 
 @documented(PrepareSettings)
