@@ -1,8 +1,8 @@
-"""`extract --ray local` with 1, 2 and 4 workers beside `extract` alone: `python -m benchmarks.cluster FOLDER`.
+"""`extract --ray local` beside `extract` alone: `python -m benchmarks.cluster FOLDER`.
 
-Each run is a process of its own, as a user starts it, Ray's start and end included; in a round every
-way runs once, so that ratios are of the same machine. What a worker costs before its first video is
-the difference between the clock of the whole run and that of the videos, which meta.json tells.
+Each run is a process of its own, as a user starts it, Ray's start and end included; in a round
+every way runs once, so that ratios are of the same machine. What a cluster costs before the first
+video is the clock of the whole run less that of the videos, which meta.json tells.
 """
 
 from __future__ import annotations

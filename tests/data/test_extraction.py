@@ -11,9 +11,18 @@ from media import numbered, write_video
 from numpy.typing import NDArray
 
 from openmarlin.data.clips import Sampling
-from openmarlin.data.extraction import Extracted, Extractor
+from openmarlin.data.extraction import (
+    Extracted,
+    Extractor,
+    check_weights,
+    ends_of,
+    extract_videos,
+)
+from openmarlin.data.feed import VideoEnd
 from openmarlin.data.manifest import Manifest, Row
 from openmarlin.data.parts import FinishedVideos
+from openmarlin.data.pool import ProcessPool
+from openmarlin.errors import ModelError
 from openmarlin.face.landmarker import shared_landmarker
 from openmarlin.model.config import ModelConfig
 from openmarlin.output import Failures
@@ -136,3 +145,26 @@ def test_boxes_are_kept_on_request_and_go_with_the_rows(clips: Path, tmp_path: P
             np.testing.assert_allclose(mean, expected, atol=0.5)
     _run(manifest, tmp_path / "without", sampling=sampling)
     assert not FinishedVideos(tmp_path / "without", 2).boxes(row).tracks
+
+
+def _read(row: Row, finished: FinishedVideos) -> VideoEnd:
+    if row.video.stem == "1":
+        raise ZeroDivisionError
+    if row.video.stem == "2":
+        check_weights("some model", "here", "there")
+    return Extractor(Means(), CONFIG, 2, Sampling(precropped=True), None, workers=1).read(
+        row, finished
+    )
+
+
+def test_workers_of_a_pool_write_what_this_process_writes(tmp_path: Path) -> None:
+    manifest = Manifest([Row(v) for v in _videos(tmp_path / "v", [70, 20, 33])])
+    whole, _ = _run(Manifest(manifest.rows[:1]), tmp_path / "out")
+    failures = Failures(tmp_path / "failures.csv")
+    finished = FinishedVideos(tmp_path / "pool", 2)
+    ends = ends_of(ProcessPool(1), _read)
+    spread = extract_videos(Manifest(manifest.rows[:2]), finished, failures, ends)
+    assert spread.features.table.equals(whole.features.table)
+    assert "internal error" in failures.as_dict()[str(manifest.rows[1].video)]
+    with pytest.raises(ModelError, match="some model"):  # not about a video: it ends the run
+        extract_videos(manifest, finished, failures, ends)

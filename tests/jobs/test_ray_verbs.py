@@ -175,6 +175,7 @@ def test_predict(cluster: None, videos: Path, tmp_path: Path) -> None:
     same_files(tmp_path / "alone", tmp_path / "ray", "failures.csv", "predictions.csv")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_cluster_of_our_own(videos: Path, features: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-c", COMMAND_LINE, "extract", str(videos), "--out", str(out)]

@@ -215,9 +215,12 @@ def _connect(address: str, workers: int | None) -> None:
         _check_listens(address, where)
     try:
         with _silent():
-            ray.init(address, **quiet)
+            ray.init(where, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{option('ray', address)}: {_last_line(error)}") from error
+        raise InputError(
+            f"{option('ray', address)}: {_last_line(error)} (here and there the same version of "
+            "Ray, and the same RAY_AUTH_MODE?)"
+        ) from error
 
 
 def _check_listens(address: str, where: str) -> None:
@@ -225,8 +228,8 @@ def _check_listens(address: str, where: str) -> None:
     host, colon, port = where.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
         raise InputError(
-            f"{option('ray', address)}: is not auto, local or HOST:PORT; run the command on a "
-            f"machine of the cluster, with {option('ray', 'auto')}"
+            f"{option('ray', address)}: '{where}' is not auto, local or HOST:PORT; run the command "
+            "on a machine of the cluster (`ray job submit` does), and name it so"
         )
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
