@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.common import RESULTS, console
 from benchmarks.probes import TITLES
 from benchmarks.task_tables import tasks_lines
+from benchmarks.trust_tables import damaged_lines, damages_lines, disk_lines, kill_lines
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- measured: begin (python -m benchmarks.table) -->", "<!-- measured: end -->"
@@ -270,6 +271,12 @@ PAGES = {
     },
     "lab/distil.md": {"face_probes": probes_lines, "heads": heads_lines},
     "lab/tasks.md": {"tasks": tasks_lines},
+    "trust.md": {
+        "trust_fuzz": damaged_lines,
+        "trust_kill": kill_lines,
+        "trust_limits": disk_lines,
+    },
+    "lab/trust.md": {"trust_fuzz": damages_lines},
 }
 """Page -> name of the results -> what makes lines of them."""
 

@@ -164,6 +164,7 @@ def measure(folder: Path, long_s: int) -> dict[str, Any]:
         tried.append(("all but the output read-only", *limits.read_only_rest(verb)))
         for kind, said, fault in tried:
             print(verb, kind, said, fault, sep=" | ", flush=True)
+            said = said.replace(f"{folder}/", "")
             rows.append({"verb": verb, "kind": kind, "said": said, "fault": fault})
     memory = []
     for name, words in memory_words(folder, long_s).items():
