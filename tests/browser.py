@@ -17,7 +17,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-_PATIENCE_S = 200.0  # a busy machine is no bug
+_PATIENCE_S = 120.0  # a busy machine is no bug
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",

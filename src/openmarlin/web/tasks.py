@@ -1,4 +1,4 @@
-"""What a worker does for the page: one verb on a file of a user, and what there is to show of it."""
+"""What a worker does for the page: one verb on a user's files, and what there is to show."""
 
 from __future__ import annotations
 
