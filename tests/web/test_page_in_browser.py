@@ -132,7 +132,7 @@ def test_lip_sync(browser: Browser, clips: Path, tmp_path: Path) -> None:
     browser.choose(clips / "face_then_none.mp4")
     browser.open_tab("Lip sync")
     browser.run("Score the clip's own sound")
-    assert "LSE-D" in browser.report()
+    assert "No sound while it is seen" in browser.report()
     browser.open_tab("New sound")
     browser.upload(
         write_tones(tmp_path / "voice.wav", [(0.2, 0.8, 300)]), "input[type=file][accept*=audio]"
