@@ -101,6 +101,12 @@ class Browser:
         self.until(lambda: self.button("Cancel"))
         self.until(lambda: self.is_idle(name))
 
+    def is_refused(self, name: str, message: str) -> None:
+        """Press a button, wait for the message, and for the button to be of use again."""
+        self.press(name)
+        self.until(lambda: message in self.messages())
+        self.until(lambda: self.is_idle(name))
+
     def is_idle(self, name: str) -> bool:
         """Whether work may be begun by a button."""
         found = self.button(name)

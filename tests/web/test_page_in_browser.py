@@ -125,8 +125,7 @@ def test_answers_of_a_task(browser: Browser) -> None:
 
 def test_lip_sync(browser: Browser, clips: Path, tmp_path: Path) -> None:
     browser.open_tab("Lip sync")
-    browser.run("Score the clip's own sound")
-    assert "there is no sound in it" in browser.messages()
+    browser.is_refused("Score the clip's own sound", "no sound")
     browser.driver.refresh()  # a new session, without the message
     browser.until(lambda: browser.all("#clip input[type=file]"))
     browser.choose(clips / "face_then_none.mp4")
@@ -149,8 +148,7 @@ def test_what_is_not_taken_is_said_in_a_line(served: Served, clips: Path, tmp_pa
     large.write_bytes(bytes((MAX_MB << 20) + 1))
     long = write_video(tmp_path / "long.mp4", numbered(12 * (MAX_SECONDS + 2)), fps=12)
     with user(served.address) as browser:
-        browser.run("Measure faces")
-        assert "choose a clip first" in browser.messages()
+        browser.is_refused("Measure faces", "choose a clip first")
         browser.upload(wrong)
         browser.until(lambda: "wrong.mp4: cannot be read as video" in browser.messages())
         browser.upload(long)
