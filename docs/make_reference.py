@@ -30,9 +30,10 @@ def reference() -> str:
 def _verb(name: str, verb: Verb) -> Iterator[str]:
     yield f"## {name}\n"
     yield f"{verb.summary}\n"
-    usage = f"openmarlin {name} {verb.usage}"
+    usage = f"openmarlin {name} {verb.usage}".rstrip()
     yield f"    {usage} [--config RECIPE] [--option VALUE | key=value]...\n"
-    yield f"{verb.usage.removesuffix('...')}: {verb.inputs}\n"
+    if verb.usage:
+        yield f"{verb.usage.removesuffix('...')}: {verb.inputs}\n"
     fields = verb.settings.model_fields
     for heading in dict.fromkeys(group(field) for field in fields.values()):
         yield f"| {heading} | | takes | default |"

@@ -136,8 +136,8 @@ def _command(name: str, verb: Verb) -> Callable[..., None]:
         _run(name, words or [], config, options)
 
     words = typer.Argument(
-        metavar=verb.usage.removesuffix("..."),
-        help=f"{verb.inputs} Any option may also be written as KEY=VALUE.",
+        metavar=verb.usage.removesuffix("...") or "KEY=VALUE",
+        help=f"{verb.inputs} Any option may also be written as KEY=VALUE.".lstrip(),
         show_default=False,
     )
     recipe = typer.Option(help="A recipe: a YAML file of settings.", show_default=False)

@@ -36,9 +36,9 @@ class Verb:
     Attributes:
         settings: its class; its fields are the options.
         summary: the first line of its help.
-        inputs: what it reads, as the help names it.
+        inputs: what it reads, as the help names it; empty where it reads nothing.
         several: it takes any number of inputs.
-        names: of its inputs, one each, where it does not take any number.
+        names: of its inputs, one each, where it does not take any number; none for no input.
         memory: the function of `native` that tells glibc what suits the work.
         home: the module of its Python twin; one of `openmarlin.jobs` without it.
     """
@@ -147,7 +147,7 @@ VERBS = {
     "serve": Verb(
         ServeSettings,
         "Show a page on which all this can be tried in a browser.",
-        "Nothing.",
+        "",
         names=(),
         home="openmarlin.web.serve",
     ),

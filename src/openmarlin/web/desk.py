@@ -13,9 +13,10 @@ from typing import Any
 import gradio as gr
 
 from openmarlin.errors import InputError, OpenMarlinError
+from openmarlin.video.watch import Tell
 from openmarlin.web.sessions import Session, Sessions
 from openmarlin.web.settings import ServeSettings
-from openmarlin.web.work import CancelledError, Tell, Worker, Workers
+from openmarlin.web.work import CancelledError, Worker, Workers
 
 _QUEUE = "work"
 """All that workers do waits in one line."""
@@ -78,7 +79,7 @@ class Desk:
         s = self.settings
         return f"{s.max_mb:,} MB and {s.max_seconds:g} s"
 
-    def accept(self, component: gr.components.Component, check: Callable[..., Any]) -> None:
+    def accept(self, component: Any, check: Callable[..., Any]) -> None:
         """Look at what is put into a component, and make it the session's own.
 
         Args:
@@ -100,11 +101,12 @@ class Desk:
                     own.append(str(mine))
                 except OpenMarlinError as error:
                     gr.Warning(_line(error, session), duration=None, title="This file is not taken")
-            return own or None if isinstance(value, list) else (own or [None])[0]
+            if not own:
+                return None
+            return own if isinstance(value, list) else own[0]
 
-        events = [component.upload]
-        if isinstance(component, gr.Video | gr.Audio):
-            events.append(component.stop_recording)
+        names = ("upload", "stop_recording")
+        events = [getattr(component, name) for name in names if hasattr(component, name)]
         gr.on(events, taken, component, component, concurrency_limit=None, **PRIVATE)
 
     def wire(

@@ -16,6 +16,8 @@ h1 { font-size: clamp(20px, 3vw, 26px); }
 .verdict { font-size: 15px; }
 .facts { margin-top: 14px; padding-top: 12px; }
 section { margin-top: 34px; }
+.plot.wide { overflow-x: auto; }
+.plot.wide svg { min-width: 600px; }
 """
 
 _GROW = (

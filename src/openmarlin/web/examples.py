@@ -14,7 +14,7 @@ _CHECKOUT = Path(__file__).parents[3] / "examples" / "clips"
 _CLIPS = {
     "single_face.mp4": "One face",
     "two_people.mp4": "Two people",
-    "face_then_none.mp4": "With sound",
+    "face_then_none.mp4": "Face leaves",
 }
 
 

@@ -35,9 +35,10 @@ def make_page(desk: Desk, models: Sequence[tuple[str, str]], pictures: Path) -> 
         models: of tasks: names to show and what `predict` calls them.
         pictures: a folder for those of the examples.
     """
-    with gr.Blocks(
+    page = gr.Blocks(
         title="openmarlin", analytics_enabled=False, fill_width=True, delete_cache=(60, 600)
-    ) as page:
+    )
+    with page:
         gr.HTML(_HEAD, elem_classes="head")
         with gr.Row(elem_classes="sides", equal_height=False):
             with gr.Column(scale=2, min_width=300, elem_classes="input"):

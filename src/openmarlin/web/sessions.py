@@ -37,7 +37,7 @@ class Session:
 
     def has(self, path: str | Path) -> bool:
         """Whether a file lies in the session's folder."""
-        return Path(path).is_relative_to(self.folder)
+        return Path(path).resolve().is_relative_to(self.folder.resolve())
 
     def take(self, path: str | Path) -> Path:
         """A file that was uploaded, as the session's own; one that is its own already stays.

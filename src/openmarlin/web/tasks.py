@@ -1,4 +1,4 @@
-"""What a worker does for the page: one verb on a file of a user, and what there is to show of it."""
+"""What a worker does for the page: one verb on a user's files, and what there is to show."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_clip(path: Path, max_seconds: float) -> float:
 
 
 def check_sound(path: Path, max_seconds: float) -> float:
-    """How long a sound lasts, seconds.
+    """When a sound ends, seconds; it may begin late.
 
     Raises:
         VideoError: there is no sound in it, or it is too long.
@@ -63,10 +63,10 @@ def check_sound(path: Path, max_seconds: float) -> float:
     sound = read_sound(path, end_s=max_seconds + 1)
     if sound is None:
         raise VideoError(f"{path.name}: there is no sound in it that can be read")
-    lasts_s = len(sound.samples) / RATE
-    if lasts_s > max_seconds:
+    ends_s = sound.start_s + len(sound.samples) / RATE
+    if ends_s > max_seconds:
         raise VideoError(f"{path.name} is too long: this page takes {max_seconds:g} s at most")
-    return lasts_s
+    return ends_s
 
 
 def name_models(models: Sequence[str]) -> list[tuple[str, str]]:

@@ -22,10 +22,7 @@ from openmarlin.console import console
 from openmarlin.data.pool import begin_worker
 from openmarlin.errors import OpenMarlinError
 from openmarlin.native import return_large_blocks
-from openmarlin.video.watch import watching
-
-Tell = Callable[[float, float | None], None]
-"""Takes the seconds of video that are read, and how many there are, where that is known."""
+from openmarlin.video.watch import Tell, watching
 
 _LOOK_S = 0.1  # between two looks at whether a task has been cancelled
 _TOLD_S = 0.2  # between two messages on how far it is

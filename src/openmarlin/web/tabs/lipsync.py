@@ -37,6 +37,7 @@ def _add_generate(desk: Desk, clip: gr.Video) -> None:
         label="The sound that the lips shall fit",
         sources=["upload", "microphone"],
         type="filepath",
+        buttons=[],
     )
     gr.Markdown(
         "Mark what you make as generated, and ask the person it shows.", elem_classes="told"
