@@ -8,6 +8,8 @@ import pytest
 
 import openmarlin
 from openmarlin.errors import OpenMarlinError
+from openmarlin.web.tasks import name_models
+from tests.task_models import saved
 
 
 def test_a_port_that_is_taken() -> None:
@@ -28,3 +30,9 @@ def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(OpenMarlinError, match=r"pip install 'openmarlin\[serve\]'"):
         openmarlin.serve(port=0)
+
+
+def test_models_of_ones_own_are_named_by_what_they_say_and_their_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    folder = str(saved(tmp_path / "run" / "model"))
+    assert name_models([folder]) == [("label (run)", folder)]

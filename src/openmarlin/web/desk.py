@@ -129,6 +129,29 @@ class Desk:
             outputs: what it fills.
         """
 
+        def cancel(request: gr.Request) -> list[gr.Button]:
+            self._session(request).stop(name)
+            gr.Info("Cancelled.", duration=3, title="")
+            return _idle()
+
+        buttons, at_once = [start, stop], {**PRIVATE, "queue": False, "show_progress": "hidden"}
+        begun = start.click(_busy, None, buttons, **at_once)
+        done = begun.then(
+            self._runner(name, work, len(outputs)),
+            inputs,
+            outputs,
+            show_progress_on=outputs[0],
+            concurrency_id=_QUEUE,
+            concurrency_limit=self._workers.count,
+            **PRIVATE,
+        )
+        for ended in (done.success, done.failure):  # `then` does not follow an error
+            ended(_idle, None, buttons, **at_once)
+        stop.click(cancel, None, buttons, cancels=[done], **at_once)
+
+    def _runner(self, name: str, work: Work, n_outputs: int) -> Callable[..., Sequence[Any]]:
+        """The function behind a button, as gradio calls it."""
+
         def run(
             values: dict[Any, Any], request: gr.Request, progress: gr.Progress = _PROGRESS
         ) -> Sequence[Any]:
@@ -145,29 +168,11 @@ class Desk:
 
                     return work(Job(session, values, out, do))
             except CancelledError:
-                return [gr.skip()] * len(outputs)
+                return [gr.skip()] * n_outputs
             except OpenMarlinError as error:
                 raise _shown(error, session) from None
 
-        def cancel(request: gr.Request) -> list[gr.Button]:
-            self._session(request).stop(name)
-            gr.Info("Cancelled.", duration=3, title="")
-            return _idle()
-
-        buttons, at_once = [start, stop], {**PRIVATE, "queue": False, "show_progress": "hidden"}
-        begun = start.click(_busy, None, buttons, **at_once)
-        done = begun.then(
-            run,
-            inputs,
-            outputs,
-            show_progress_on=outputs[0],
-            concurrency_id=_QUEUE,
-            concurrency_limit=self._workers.count,
-            **PRIVATE,
-        )
-        for ended in (done.success, done.failure):  # `then` does not follow an error
-            ended(_idle, None, buttons, **at_once)
-        stop.click(cancel, None, buttons, cancels=[done], **at_once)
+        return run
 
     def _session(self, request: gr.Request) -> Session:
         return self.sessions.of(request.session_hash)

@@ -16,13 +16,15 @@ def add(desk: Desk, clip: gr.Video) -> None:
     """The tab."""
     with gr.Tab("Reconstruction"):
         with gr.Row(equal_height=True):
-            ratio = gr.Slider(10, 95, 90, step=5, label="Hidden, percent of the face", scale=2)
-            strategy = gr.Dropdown(list(STRATEGIES), value="fasking", label="Strategy", scale=1)
+            ratio = gr.Slider(10, 95, 90, step=5, label="Hidden, percent", scale=2, min_width=260)
+            strategy = gr.Dropdown(
+                list(STRATEGIES), value="fasking", label="Strategy", min_width=110
+            )
             regions = gr.Dropdown(
                 [(name.replace("_", " "), name) for name in REGIONS],
                 multiselect=True,
                 label="Hide first",
-                scale=1,
+                min_width=110,
             )
         start, stop = buttons("Reconstruct")
         player = film()
