@@ -133,8 +133,7 @@ class Limits:
         place = self.folder / f"memory-{name}"
         shutil.rmtree(place, ignore_errors=True)
         end = start([*words, "--out", place / "out"], place, Setup(MEMORY)).wait(LIMIT_S)
-        fault = end.fault() or ("" if end.code == 0 else f"exit code {end.code}: {end.line}")
-        return end, fault
+        return end, end.fault()
 
 
 def memory_words(folder: Path, long_s: int) -> dict[str, list[str | Path]]:
@@ -152,6 +151,7 @@ def memory_words(folder: Path, long_s: int) -> dict[str, list[str | Path]]:
             words[f"{verb}, {name}"] = [verb, video, *more]
     training = ["epochs=null", "steps=2", "workers=0", "per_group=null", "val_clips=4"]
     words["pretrain, the tiny recipe"] = ["pretrain", store, "--config", recipe, *training]
+    words["pretrain, with batch=2"] = [*words["pretrain, the tiny recipe"], "batch=2"]
     return words
 
 
@@ -170,7 +170,8 @@ def measure(folder: Path, long_s: int) -> dict[str, Any]:
     for name, words in memory_words(folder, long_s).items():
         end, fault = limits.memory(name.replace(" ", "-"), words)
         print(name, f"{end.peak_mib:.0f} MiB", fault, sep=" | ", flush=True)
-        memory.append({"name": name, "peak_mib": round(end.peak_mib), "fault": fault})
+        said = fault or end.line or "done"
+        memory.append({"name": name, "peak_mib": round(end.peak_mib), "said": said})
     return {"disks": rows, "memory": memory, "limit_mib": MEMORY >> 20}
 
 

@@ -79,5 +79,5 @@ def disk_lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield f"| within {results['limit_mib']:,} MiB | most of it resident, MiB | |"
     yield "|---|---|---|"
     for row in results["memory"]:
-        yield f"| {row['name']} | {row['peak_mib']:,} | {row['fault'] or 'done'} |"
+        yield f"| {row['name']} | {row['peak_mib']:,} | {row['said']} |"
     yield ""

@@ -265,3 +265,9 @@ def test_times_survive_a_table(parts: list[tuple[float, float]]) -> None:
         read = read_manifest([write_manifest(Path(folder) / "t.csv", rows)]).rows
     for before, after in zip(rows, read, strict=True):
         assert after.part == pytest.approx(before.part, abs=1e-4)
+
+
+def test_a_null_byte_in_a_table_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("video,smile\na\0b.mp4,1\n")
+    with pytest.raises(InputError, match=r"t\.csv, line 2: holds a null byte"):
+        read_manifest(tmp_path / "t.csv")

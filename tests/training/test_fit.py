@@ -152,6 +152,21 @@ class Chosen(Classifier):
         return {"accuracy": self.values.pop(0)}
 
 
+def test_full_memory_is_one_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The allocator refuses what no machine has, in a step."""
+
+    def step(*_: Any) -> dict[str, float]:
+        return {"loss": float(torch.empty(2**56).sum())}
+
+    monkeypatch.setattr(Trainer, "step", step)
+    settings = make_settings(store, tmp_path / "run")
+    with pytest.raises(TrainingError, match="out of memory in step 0; give a smaller") as caught:
+        train(settings, Classifier(settings))
+    assert "\n" not in str(caught.value)
+
+
 def test_the_best_is_published_and_patience_ends_the_run(store: Path, tmp_path: Path) -> None:
     values = [0.1, 0.5, 0.3, 0.5, 0.2, 0.9, 0.9]
     settings = make_settings(

@@ -74,6 +74,8 @@ def read_table(path: Path) -> Table:
     if twice:
         raise InputError(f"{path}: two columns are named '{min(twice)}'; rename one")
     for number, cells in lines:
+        if any("\0" in cell for cell in cells):
+            raise InputError(f"{path}, line {number}: holds a null byte; save it as UTF-8 CSV")
         if any(cells[len(columns) :]):
             raise InputError(
                 f"{path}, line {number}: {len(cells)} cells under {len(columns)} columns; put "

@@ -371,3 +371,9 @@ def _divided(whole: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor):
         return distribute_tensor(here, like.device_mesh, like.placements)
     return here
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is full; that of the CPU has no type of its own."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)

@@ -27,7 +27,7 @@ from openmarlin.errors import InputError, TrainingError, option
 from openmarlin.output import OutputFolder, atomic_folder
 from openmarlin.training import checkpoint, log
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
-from openmarlin.training.engine import Engine
+from openmarlin.training.engine import Engine, is_out_of_memory
 from openmarlin.training.log import Pace, RunLog
 from openmarlin.training.optim import schedule_of
 from openmarlin.training.settings import Cadence, RunSettings
@@ -233,6 +233,13 @@ class _Loop:
                 file = self.run.folder.write_json(NON_FINITE_FILE, content)
                 line += f"; {file} lists its clips"
             raise TrainingError(f"{line}; {self.remedy()}") from None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"out of memory in step {self.done}; give a smaller {option('batch')}, and "
+                f"{option('accumulate')} for as many clips a step"
+            ) from error
         self.done += 1
         return losses
 
