@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from openmarlin.files import atomic
 from openmarlin.model.config import PRESETS
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import weights_sha256
 from openmarlin.model.runner import EncoderRunner
-from openmarlin.output import atomic
 
 Array = NDArray[Any]
 SOUND_FILE = "sound.npy"

@@ -21,8 +21,8 @@ from openmarlin.console import job_progress
 from openmarlin.data.clips import Sampling
 from openmarlin.data.features import WindowRow
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.files import atomic
 from openmarlin.model.config import PRESETS
-from openmarlin.output import atomic
 from openmarlin.video.audio import Sound, read_sound
 
 FRAMES = PRESETS["tiny"].tubelet  # of a time step

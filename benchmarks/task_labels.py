@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from benchmarks.common import console
 from benchmarks.corpus import Clip, read_corpus
 from openmarlin.data.manifest import key_of
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.video.writer import write_video
 
 Columns = dict[str, NDArray[Any]]

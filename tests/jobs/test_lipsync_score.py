@@ -16,10 +16,10 @@ from opening import OpeningExpert, voice, with_sound
 
 import openmarlin.lipsync
 from openmarlin.errors import InputError, ModelError
+from openmarlin.files import file_sha256
 from openmarlin.jobs import lipsync_score
 from openmarlin.jobs.lipsync_score import Scores, announce, score
 from openmarlin.lipsync import scoring
-from openmarlin.output import file_sha256
 
 HEAD = [
     *("video", "track", "start_s", "end_s", "n_frames", "offset_frames", "offset_ms"),

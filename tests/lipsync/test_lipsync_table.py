@@ -14,13 +14,13 @@ from talkers import talking_store
 
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError
+from openmarlin.files import write_json
 from openmarlin.jobs.lipsync_table import table
 from openmarlin.jobs.lipsync_train_expert import train_expert
 from openmarlin.lipsync.generation.pairs import Pair, make_pairs, read_pairs, test_tracks
 from openmarlin.lipsync.generation.systems import ROWS
 from openmarlin.lipsync.generation.table import REAL, measured, request_of
 from openmarlin.lipsync.generation.table_settings import Name, TableSettings
-from openmarlin.output import write_json
 
 test_tracks.__test__ = False  # type: ignore[attr-defined]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 
 _GAP = 2.5  # times the usual step between samples: a face unseen for longer has no box meanwhile
 

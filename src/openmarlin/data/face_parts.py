@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from openmarlin.data.face_table import open_table, pieces, schema, with_columns
 from openmarlin.data.manifest import Manifest, Row
 from openmarlin.data.parts import Record, VideoParts, named
-from openmarlin.output import cut_name, write_json
+from openmarlin.files import cut_name, write_json
 
 OVERLAY = "overlay"
 _ROWS = 4096  # joined to be written together: 24 MB with points

@@ -23,7 +23,7 @@ from openmarlin.data.features import NO_FACE
 from openmarlin.data.formats import first_line
 from openmarlin.errors import InputError
 from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.storage import exists, fetched, locate
 
 TABLE_FILE = "faces.parquet"

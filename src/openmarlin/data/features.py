@@ -22,7 +22,7 @@ import pyarrow as pa
 from openmarlin.data import formats
 from openmarlin.data.manifest import bounds, display
 from openmarlin.errors import InputError
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from openmarlin.errors import InputError
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 
 Meta = dict[str, Any]
 

@@ -22,7 +22,8 @@ import pyarrow as pa
 
 from openmarlin.data.tables import Table, read_table
 from openmarlin.errors import InputError, VideoError
-from openmarlin.output import FAILURE_COLUMNS, Part, atomic
+from openmarlin.files import atomic
+from openmarlin.output import FAILURE_COLUMNS, Part
 from openmarlin.storage import (
     absolute,
     beside,

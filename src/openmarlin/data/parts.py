@@ -25,7 +25,7 @@ from openmarlin.data.features import Features, WindowRow, add_columns, rows_to_t
 from openmarlin.data.manifest import Manifest, Row, display
 from openmarlin.data.thumbs import WindowThumb, load_thumbs, save_thumbs
 from openmarlin.errors import InputError
-from openmarlin.output import atomic, cut_name
+from openmarlin.files import atomic, cut_name
 
 PARTS, TOKENS = "parts", "tokens"
 _SHOWN_VIDEOS = 48  # whose thumbs are read for a report, or some more

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 
 THUMB_PX = 112
 THUMBS_A_WINDOW = 4

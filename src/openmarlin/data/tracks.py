@@ -22,7 +22,7 @@ from openmarlin.face.landmarker import Landmarker
 from openmarlin.face.mesh import N_POINTS, fill_gaps
 from openmarlin.face.parser import RegionParser
 from openmarlin.face.stream import FaceCrop
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.regions import to_cells, unknown_cells
 from openmarlin.video.audio import Sound, read_sound
 

@@ -27,7 +27,7 @@ from openmarlin.face.blendshapes import BLENDSHAPE_NAMES
 from openmarlin.face.landmarker import Face, Landmarker
 from openmarlin.face.mesh import N_POINTS
 from openmarlin.face.pose import head_pose
-from openmarlin.output import atomic, file_sha256
+from openmarlin.files import atomic, file_sha256
 
 Floats = NDArray[np.float32]
 

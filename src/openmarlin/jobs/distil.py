@@ -11,8 +11,9 @@ from openmarlin.distillation.data import distil_data
 from openmarlin.distillation.measuring import measure
 from openmarlin.distillation.settings import DistilSettings
 from openmarlin.distillation.task import MONITOR, Distillation
+from openmarlin.files import file_sha256
 from openmarlin.model.io import load
-from openmarlin.output import OutputFolder, file_sha256
+from openmarlin.output import OutputFolder
 from openmarlin.report.distil import about
 from openmarlin.report.run import REPORT_FILE, announce_run, write_run_report
 from openmarlin.settings import documented

@@ -24,8 +24,8 @@ from openmarlin.exports.network import Network
 from openmarlin.exports.settings import ExportSettings
 from openmarlin.exports.sources import networks_of
 from openmarlin.exports.targets import SCRIPT, TARGETS, Target
+from openmarlin.files import atomic_folder, write_json
 from openmarlin.model.card import CARD
-from openmarlin.output import atomic_folder, write_json
 from openmarlin.settings import documented, read_settings
 
 

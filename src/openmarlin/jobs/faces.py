@@ -37,9 +37,10 @@ from openmarlin.data.pool import Pool, open_pool, reason_of
 from openmarlin.data.thumbs import save_thumbs
 from openmarlin.errors import InputError, option
 from openmarlin.face.landmarker import DETECT_EVERY, Landmarker
+from openmarlin.files import atomic
 from openmarlin.jobs.settings import FacesSettings
 from openmarlin.native import claim_process, one_opencv_thread, return_large_blocks
-from openmarlin.output import Failures, OutputFolder, atomic
+from openmarlin.output import Failures, OutputFolder
 from openmarlin.report.face_overlay import draw_overlay
 from openmarlin.report.faces import write_report
 from openmarlin.settings import documented, read_settings

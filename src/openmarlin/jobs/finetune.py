@@ -20,9 +20,10 @@ from openmarlin.data.store.index import check_columns
 from openmarlin.data.store.writer import STORE_FILES
 from openmarlin.data.tracks import TrackRules
 from openmarlin.errors import option
+from openmarlin.files import file_sha256
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load
-from openmarlin.output import OutputFolder, file_sha256
+from openmarlin.output import OutputFolder
 from openmarlin.report import words
 from openmarlin.report.evaluation import (
     MAX_MISTAKES,

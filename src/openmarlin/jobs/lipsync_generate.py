@@ -20,6 +20,7 @@ from rich.progress import Progress, TaskID
 from openmarlin.console import console, job_progress
 from openmarlin.data.manifest import Row, existing
 from openmarlin.errors import InputError, VideoError, option
+from openmarlin.files import write_json
 from openmarlin.lipsync.active_speaker import speaking_track
 from openmarlin.lipsync.driven_face import DrivenFace, ScannedFace, scan_faces, untouched
 from openmarlin.lipsync.dub import Dubber
@@ -34,7 +35,7 @@ from openmarlin.lipsync.small.adapt import adapt
 from openmarlin.lipsync.small.model import SmallDubber
 from openmarlin.lipsync.speaker import choose_speakers
 from openmarlin.native import claim_process
-from openmarlin.output import OutputFolder, write_json
+from openmarlin.output import OutputFolder
 from openmarlin.report.lipsync_generate import write_report
 from openmarlin.settings import documented, read_settings
 from openmarlin.video.audio import read_sound

@@ -24,6 +24,7 @@ from openmarlin.data.manifest import Manifest, Row, read_manifest
 from openmarlin.data.parts import PARTS, Record
 from openmarlin.data.pool import check_main_guard, reason_of, run_each
 from openmarlin.errors import InputError, option
+from openmarlin.files import atomic
 from openmarlin.lipsync.distance import FaceDistance, measure_distance, open_net
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.score_parts import (
@@ -46,7 +47,7 @@ from openmarlin.lipsync.shipped import DEFAULT_EXPERT
 from openmarlin.lipsync.track_score import VARIANTS, TrackScore
 from openmarlin.lipsync.words import verdict
 from openmarlin.native import claim_process, one_opencv_thread, return_large_blocks
-from openmarlin.output import Failures, OutputFolder, atomic
+from openmarlin.output import Failures, OutputFolder
 from openmarlin.report.lipsync_score import ScoredVideo, write_report
 from openmarlin.settings import documented, read_settings
 

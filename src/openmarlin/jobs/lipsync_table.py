@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from openmarlin.console import console
 from openmarlin.data.store import INDEX_FILE, Store
+from openmarlin.files import file_sha256
 from openmarlin.lipsync.experts.load import load_expert
 from openmarlin.lipsync.face_features import EncoderNet
 from openmarlin.lipsync.generation.data import count_ticks
@@ -29,7 +30,7 @@ from openmarlin.lipsync.generation.table import (
 from openmarlin.lipsync.generation.table_settings import TableSettings
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.store_tracks import split_store_tracks
-from openmarlin.output import OutputFolder, file_sha256
+from openmarlin.output import OutputFolder
 from openmarlin.report.lipsync_table import TABLE_FILE, TableAbout, draw_row, write_table
 from openmarlin.report.run import REPORT_FILE
 from openmarlin.settings import documented

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from openmarlin.data.store import INDEX_FILE, Store
+from openmarlin.files import file_sha256
 from openmarlin.lipsync.experts.data import expert_data
 from openmarlin.lipsync.experts.settings import ExpertSettings
 from openmarlin.lipsync.experts.talks import VIEWS, Talks
 from openmarlin.lipsync.experts.task import MONITOR, ExpertTraining
-from openmarlin.output import OutputFolder, file_sha256
+from openmarlin.output import OutputFolder
 from openmarlin.report.lipsync_expert import about
 from openmarlin.report.run import REPORT_FILE, announce_run, write_run_report
 from openmarlin.settings import documented

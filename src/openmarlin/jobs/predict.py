@@ -21,8 +21,9 @@ from openmarlin.data.manifest import Manifest, Row, read_manifest
 from openmarlin.data.parts import PARTS, FinishedVideos
 from openmarlin.data.pool import open_pool
 from openmarlin.errors import InputError, VideoError
+from openmarlin.files import cut_name
 from openmarlin.model.zoo import SHIPPED_TASKS, caution
-from openmarlin.output import Failures, OutputFolder, cut_name, part_name
+from openmarlin.output import Failures, OutputFolder, part_name
 from openmarlin.report.answers import MOST_OUTPUTS, Wording
 from openmarlin.report.predict import write_report
 from openmarlin.report.predict_overlay import AnswersOverTime, draw_answers

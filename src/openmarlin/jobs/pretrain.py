@@ -13,7 +13,8 @@ from rich.markup import escape
 from openmarlin.console import console
 from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.errors import InputError, option
-from openmarlin.output import OutputFolder, file_sha256
+from openmarlin.files import file_sha256
+from openmarlin.output import OutputFolder
 from openmarlin.pretraining.data import pretraining_data
 from openmarlin.pretraining.initial import initial_model
 from openmarlin.pretraining.settings import PretrainSettings

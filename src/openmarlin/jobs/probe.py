@@ -16,12 +16,13 @@ from openmarlin.data.clips import Sampling
 from openmarlin.data.manifest import Row, read_manifest
 from openmarlin.data.parts import FinishedVideos
 from openmarlin.errors import InputError, option
+from openmarlin.files import write_json
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, weights_sha256
 from openmarlin.model.runner import choose
 from openmarlin.model.zoo import caution
 from openmarlin.native import claim_process
-from openmarlin.output import OutputFolder, write_json
+from openmarlin.output import OutputFolder
 from openmarlin.report import words
 from openmarlin.report.evaluation import (
     MAX_MISTAKES,

@@ -12,10 +12,11 @@ import numpy as np
 from openmarlin.console import job_progress
 from openmarlin.data.manifest import Row
 from openmarlin.errors import VideoError
+from openmarlin.files import atomic
 from openmarlin.lipsync.face_features import EncoderNet, FaceNet, Floats, OnnxNet, face_features
 from openmarlin.lipsync.fid import frechet_distance
 from openmarlin.lipsync.scoring import steady_landmarker
-from openmarlin.output import Failures, atomic
+from openmarlin.output import Failures
 
 FEW_A_DIMENSION = 2
 """With fewer vectors for each of their dimensions, covariances are hardly known."""

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from openmarlin.data.manifest import Row
 from openmarlin.errors import ModelError
 from openmarlin.face.landmarker import Landmarker
+from openmarlin.files import file_sha256
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.talkers import read_talkers
 from openmarlin.model.io import load
 from openmarlin.model.runner import EncoderRunner
 from openmarlin.native import openvino_core
-from openmarlin.output import file_sha256
 from openmarlin.video.picture import Image
 from openmarlin.video.reader import VideoReader
 

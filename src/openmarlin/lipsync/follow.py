@@ -25,7 +25,7 @@ from openmarlin.data.parts import Record, VideoParts
 from openmarlin.errors import InputError
 from openmarlin.face.cuts import starts_of_shots
 from openmarlin.face.landmarker import DETECT_EVERY, Landmarker
-from openmarlin.output import write_json
+from openmarlin.files import write_json
 from openmarlin.video.reader import Frame, VideoReader
 
 Tell = Callable[[int], None]

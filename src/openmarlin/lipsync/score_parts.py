@@ -18,11 +18,11 @@ import numpy as np
 from openmarlin.data.manifest import Row, display
 from openmarlin.data.parts import PARTS, Record, VideoParts
 from openmarlin.errors import InputError
+from openmarlin.files import atomic, write_json
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.offsets import Offset
 from openmarlin.lipsync.track_score import VARIANTS, TrackScore
 from openmarlin.lipsync.words import milliseconds
-from openmarlin.output import atomic, write_json
 
 TABLE_FILE = "scores.csv"
 COLUMNS = (

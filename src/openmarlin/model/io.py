@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from openmarlin.errors import ModelError
+from openmarlin.files import atomic, atomic_folder
 from openmarlin.model.autoencoder import Autoencoder
 from openmarlin.model.card import CARD, card_head, licence_fields
 from openmarlin.model.config import PRESETS, ModelConfig
@@ -26,7 +27,6 @@ from openmarlin.model.encoder import Encoder
 from openmarlin.model.layers import position_table
 from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read, read_json, tensors_sha256
 from openmarlin.model.zoo import RELEASED, SHIPPED, fetch
-from openmarlin.output import atomic, atomic_folder
 
 Part = Literal["encoder", "full"]
 Source = str | os.PathLike[str]

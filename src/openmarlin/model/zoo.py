@@ -15,8 +15,8 @@ from pathlib import Path
 
 from openmarlin.console import console
 from openmarlin.errors import ModelError
+from openmarlin.files import file_sha256
 from openmarlin.model.config import PRESETS, ModelConfig
-from openmarlin.output import file_sha256
 
 _TIMEOUT_S = 30
 _CHUNK = 1 << 20

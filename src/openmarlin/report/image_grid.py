@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.regions import BACKGROUND, CLASSES, COLORS, SKIN
 from openmarlin.video.picture import Image
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from openmarlin.files import atomic
 from openmarlin.lipsync.small import renderer_task, shape_task
 from openmarlin.lipsync.small.renderer_task import DrawnMouth
 from openmarlin.lipsync.small.settings import MouthSettings
 from openmarlin.lipsync.small.shape_data import FRAME_RATE
 from openmarlin.lipsync.small.shape_task import OpeningCurve
-from openmarlin.output import atomic
 from openmarlin.report.image_grid import FAINT, Sheet
 from openmarlin.report.page import jpeg
 from openmarlin.report.run import About, Plot

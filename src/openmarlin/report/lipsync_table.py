@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from openmarlin.files import atomic
 from openmarlin.lipsync.generation.drawing import DrawnPair
 from openmarlin.lipsync.generation.systems import ROWS
 from openmarlin.lipsync.generation.table import OTHER, PICTURES, REAL, Interval, SystemScores
 from openmarlin.lipsync.generation.table_settings import TableSettings
-from openmarlin.output import atomic
 from openmarlin.report import words
 from openmarlin.report.page import data_address, jpeg, write_page
 from openmarlin.report.probe import table

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from openmarlin.files import atomic
 from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.lipsync.generation.task import MONITOR, DrawnClip
-from openmarlin.output import atomic
 from openmarlin.report.page import jpeg
 from openmarlin.report.reconstruct import strip
 from openmarlin.report.run import About, Plot

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.report import words
 from openmarlin.video.picture import Image
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from openmarlin.files import atomic
 from openmarlin.model.config import ModelConfig
-from openmarlin.output import atomic
 from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.pretraining.task import MONITOR, Reconstruction
 from openmarlin.report.page import jpeg

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.report import metric_words
 from openmarlin.report.evaluation import Section
 from openmarlin.report.figure import Curve

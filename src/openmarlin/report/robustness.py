@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.report import metric_words as words
 from openmarlin.report.evaluation import Section
 from openmarlin.report.plots import curves_svg

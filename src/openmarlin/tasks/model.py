@@ -26,12 +26,12 @@ from torch import Tensor
 
 from openmarlin.data.clips import Sampling
 from openmarlin.errors import ModelError
+from openmarlin.files import atomic_folder
 from openmarlin.model.card import CARD
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.io import load, save_folder, weights_sha256
 from openmarlin.model.tensor_files import CONFIG, read, read_json
 from openmarlin.model.zoo import SHIPPED_TASKS, find_model
-from openmarlin.output import atomic_folder
 from openmarlin.tasks.heads import Head, make_head
 from openmarlin.tasks.labels import Target, Values
 

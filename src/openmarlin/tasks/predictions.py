@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from openmarlin.data.manifest import Row, display, read_manifest
 from openmarlin.errors import InputError, option
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.settings import nearest
 from openmarlin.tasks.labels import Target, Values, infer_target
 from openmarlin.tasks.model import decide

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from openmarlin.output import atomic, write_json
+from openmarlin.files import atomic, write_json
 from openmarlin.tasks.evaluation import Evaluation
 from openmarlin.tasks.metrics import split_name
 from openmarlin.tasks.resampling import Score

@@ -12,10 +12,11 @@ import numpy as np
 from openmarlin.data.manifest import Manifest, Row, existing
 from openmarlin.data.parts import FinishedVideos
 from openmarlin.errors import InputError
+from openmarlin.files import file_sha256
 from openmarlin.model.runner import choose
 from openmarlin.model.zoo import find_model
 from openmarlin.native import claim_process
-from openmarlin.output import Failures, file_sha256
+from openmarlin.output import Failures
 from openmarlin.tasks.evaluation import labelled
 from openmarlin.tasks.inference import Answers, answer, answer_windows
 from openmarlin.tasks.labels import Target, Values

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from openmarlin.data.manifest import Row, display
 from openmarlin.errors import InputError
-from openmarlin.output import atomic, file_sha256
+from openmarlin.files import atomic, file_sha256
 from openmarlin.tasks.labels import Target, Values
 
 TRAIN, VAL, TEST = "train", "val", "test"

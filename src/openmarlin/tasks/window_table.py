@@ -14,7 +14,7 @@ import pyarrow.csv
 from openmarlin.data.formats import write
 from openmarlin.data.manifest import Manifest, display
 from openmarlin.errors import InputError
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.tasks.inference import Answers
 from openmarlin.tasks.labels import Target
 from openmarlin.tasks.model import TaskModel

@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from openmarlin.errors import InputError
+from openmarlin.files import atomic_folder
 from openmarlin.model.tensor_files import Tensors
-from openmarlin.output import atomic_folder
 from openmarlin.training.task import Monitor, Progress
 
 FOLDER = "checkpoints"

@@ -24,7 +24,8 @@ from typing import Any
 
 from openmarlin.data.dataset import Key, StepBatches, TrainingData
 from openmarlin.errors import InputError, TrainingError, option
-from openmarlin.output import OutputFolder, atomic_folder
+from openmarlin.files import atomic_folder
+from openmarlin.output import OutputFolder
 from openmarlin.training import checkpoint, log
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine, is_out_of_memory

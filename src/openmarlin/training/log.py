@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from openmarlin.console import console, job_progress
 from openmarlin.errors import InputError
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 
 METRICS_FILE, LOG_FILE, TENSORBOARD = "metrics.jsonl", "log.txt", "tensorboard"
 FILES = (METRICS_FILE, LOG_FILE, TENSORBOARD)

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from openmarlin.errors import VideoError
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.video.picture import Image
 from openmarlin.video.reader import Frame, VideoReader
 from openmarlin.video.sound_track import Cut, sound_track

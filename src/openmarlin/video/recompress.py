@@ -21,7 +21,7 @@ from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from openmarlin.errors import InputError
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.video.picture import Orientation
 from openmarlin.video.reader import VideoReader
 from openmarlin.video.writer import copy_colours, to_yuv

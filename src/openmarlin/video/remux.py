@@ -14,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 
 from openmarlin.errors import InputError, VideoError
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 
 Packet: TypeAlias = "av.Packet[Any]"
 

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from openmarlin.errors import InputError
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.video.overlay import TICK, fitted
 from openmarlin.video.picture import Image
 from openmarlin.video.sound_track import Cut, sound_track

@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 from openmarlin.video.picture import Image
 
 CRF = 18

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmarlin.errors import InputError
-from openmarlin.output import atomic, file_sha256, write_json
+from openmarlin.files import atomic, file_sha256, write_json
 from openmarlin.regions import CELL_PX
 
 INDEX_FILE, TRACKS_FILE, PARTS = "index.json", "tracks.parquet", "parts"

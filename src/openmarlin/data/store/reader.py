@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from openmarlin.data.store.index import INDEX_FILE, Shard, Track, read_index
 from openmarlin.data.store.shards import FRAME, MESH, decode_frame, decode_points, decode_sound
 from openmarlin.errors import InputError
-from openmarlin.output import file_sha256
+from openmarlin.files import file_sha256
 from openmarlin.regions import CELL_PX
 
 _HEAL = "copy it again, or leave it out with damaged=skip"

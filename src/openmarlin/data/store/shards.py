@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from openmarlin.data.store.index import Shard
 from openmarlin.face.mesh import N_POINTS
-from openmarlin.output import atomic
+from openmarlin.files import atomic
 
 JPEG_QUALITY = 90
 """45 to 47 dB against the crop, 8 to 11 kB a frame of 256 px (benchmarks/store.py)."""

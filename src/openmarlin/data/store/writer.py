@@ -43,7 +43,8 @@ from openmarlin.data.store.shards import (
 )
 from openmarlin.errors import InputError
 from openmarlin.face.mesh import N_POINTS
-from openmarlin.output import OutputFolder, atomic, file_sha256
+from openmarlin.files import atomic, file_sha256
+from openmarlin.output import OutputFolder
 from openmarlin.regions import CELL_PX
 from openmarlin.settings import Settings
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from openmarlin.errors import ModelError
+from openmarlin.files import file_sha256
 from openmarlin.lipsync.experts.mouth_view import mouth_view
 from openmarlin.lipsync.experts.network import (
     SOUND_RATE,
@@ -23,7 +24,6 @@ from openmarlin.lipsync.experts.network import (
 from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.model.tensor_files import read_json
-from openmarlin.output import file_sha256
 from openmarlin.video.audio import Sound
 
 Floats = NDArray[np.float32]

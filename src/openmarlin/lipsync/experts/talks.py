@@ -19,12 +19,12 @@ from openmarlin.data.store import Store, Track
 from openmarlin.data.store.index import INDEX_FILE
 from openmarlin.errors import InputError
 from openmarlin.face.mesh import fill_gaps
+from openmarlin.files import atomic, file_sha256
 from openmarlin.lipsync.experts.mouth_view import VIEW, mouth_view
 from openmarlin.lipsync.experts.network import SOUND_RATE, WINDOW
 from openmarlin.lipsync.mel import mel_spectrogram
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.store_tracks import track_sound
-from openmarlin.output import atomic, file_sha256
 
 VIEWS = ("views.npy", "views.sha256")
 """Files of the pictures of mouths, and of which store they are."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from openmarlin.data.store import INDEX_FILE, Store
+from openmarlin.files import file_sha256
 from openmarlin.lipsync.generation.data import generator_data
 from openmarlin.lipsync.generation.settings import GeneratorSettings
 from openmarlin.lipsync.generation.task import GeneratorTraining
-from openmarlin.output import OutputFolder, file_sha256
+from openmarlin.output import OutputFolder
 from openmarlin.training.checkpoint import Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
 from openmarlin.training.fit import FILES, Draw, Fitted, Run, fit

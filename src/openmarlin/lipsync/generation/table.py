@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from openmarlin.data.store import Store
 from openmarlin.errors import InputError, option
+from openmarlin.files import write_json
 from openmarlin.lipsync.expert import Expert
 from openmarlin.lipsync.face_features import FaceNet
 from openmarlin.lipsync.fid import frechet_distance
@@ -36,7 +37,6 @@ from openmarlin.lipsync.generators.make import load_generator
 from openmarlin.lipsync.offsets import TICK_RATE
 from openmarlin.lipsync.scoring import mean_interval, steady_landmarker
 from openmarlin.lipsync.store_tracks import track_sound
-from openmarlin.output import write_json
 from openmarlin.training.fit import MODEL
 
 RUNS, SCORES, PICTURES = "runs", "scores", "pictures"

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from openmarlin.errors import ModelError
+from openmarlin.files import atomic_folder
 from openmarlin.lipsync.checkpoints import describe, identify, load_strictly, read_weights
 from openmarlin.lipsync.generators.config import GeneratorConfig
 from openmarlin.lipsync.generators.generator import Generator
@@ -27,7 +28,6 @@ from openmarlin.model.config import ModelConfig
 from openmarlin.model.encoder import Encoder
 from openmarlin.model.tensor_files import CONFIG, WEIGHTS, read_json
 from openmarlin.model.zoo import find_model
-from openmarlin.output import atomic_folder
 
 KIND = "generator"
 """What `kind` says in the config.json of a generator's folder."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from openmarlin.errors import ModelError
 from openmarlin.face.pose import face_cameras
+from openmarlin.files import atomic_folder
 from openmarlin.lipsync.mouth_opening import mouth_opening
 from openmarlin.lipsync.small.mouth_shape import MOUTH, Floats, ShapeBasis, lips_apart
 from openmarlin.lipsync.small.renderer import Renderer
@@ -41,7 +42,6 @@ from openmarlin.lipsync.small.window import (
     window_channels,
 )
 from openmarlin.model.tensor_files import CONFIG, WEIGHTS, Tensors, read_json, tensors_sha256
-from openmarlin.output import atomic_folder
 from openmarlin.video.audio import Sound
 
 KIND = "small_dubber"

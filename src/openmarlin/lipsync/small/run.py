@@ -11,6 +11,7 @@ from openmarlin.console import job_progress
 from openmarlin.data.dataset import TrainingData
 from openmarlin.data.store import INDEX_FILE, Store
 from openmarlin.errors import InputError, option
+from openmarlin.files import file_sha256
 from openmarlin.lipsync.small.model import DubberConfig, SmallDubber
 from openmarlin.lipsync.small.renderer_data import open_cache, renderer_data
 from openmarlin.lipsync.small.renderer_task import RendererTask
@@ -18,7 +19,7 @@ from openmarlin.lipsync.small.settings import RENDERER_WIDTH, SHAPE_WIDTH, Mouth
 from openmarlin.lipsync.small.shape_data import shape_data
 from openmarlin.lipsync.small.shape_task import ShapeTask
 from openmarlin.lipsync.small.window_cache import CACHE_FILE, WindowCache
-from openmarlin.output import OutputFolder, file_sha256
+from openmarlin.output import OutputFolder
 from openmarlin.training.checkpoint import Checkpoint, Checkpoints
 from openmarlin.training.engine import Engine, is_main_process
 from openmarlin.training.fit import FILES, Draw, Fitted, Run, fit

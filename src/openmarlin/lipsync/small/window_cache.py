@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmarlin.data.store import Store
+from openmarlin.files import atomic
 from openmarlin.lipsync.small.mouth_shape import Floats, ShapeBasis
 from openmarlin.lipsync.small.tracks import MouthTrack
 from openmarlin.lipsync.small.window import (
@@ -27,7 +28,6 @@ from openmarlin.lipsync.small.window import (
     move_points,
     warp,
 )
-from openmarlin.output import atomic
 
 CACHE_FILE = "windows.u8"
 _ROOM = 12  # the windows have 1/12 more on every side, for augmentation
