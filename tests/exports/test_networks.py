@@ -15,17 +15,18 @@ from openmarlin.lipsync.generators.generator import network_inputs
 from openmarlin.lipsync.generators.make import make_generator
 from openmarlin.lipsync.shipped import DEFAULT_MOUTH_MODEL
 from openmarlin.lipsync.small.model import SmallDubber
+from openmarlin.model.runner import EncoderRunner
 from openmarlin.model.zoo import find_model
 from openmarlin.tasks.inference import PoolingEncoder
 from openmarlin.tasks.labels import Target
 
 
-def test_an_encoder_takes_bytes_and_gives_what_encode_gives() -> None:
+def test_an_encoder_takes_bytes_and_gives_what_extract_gives_in_float32() -> None:
     model = encoder()
     network = encoder_network(model)
     clips = network.example()["clips"]
     given = network.run({"clips": clips})
-    features, tokens = model.encode(clips, tokens=True)
+    features, tokens = EncoderRunner(model, "fp32", "torch")(clips, tokens=True)
     np.testing.assert_allclose(given["features"], features, atol=1e-5)
     np.testing.assert_allclose(given["tokens"], tokens, atol=1e-5)
 

@@ -21,6 +21,7 @@ from openmarlin.jobs.export import announce, export
 from openmarlin.lipsync.generators.config import GeneratorConfig
 from openmarlin.lipsync.generators.make import make_generator, save_generator
 from openmarlin.model.io import save_folder
+from openmarlin.model.runner import EncoderRunner
 from openmarlin.tasks.inference import PoolingEncoder
 
 COUNTS = (1, 3, 9)
@@ -79,7 +80,7 @@ def test_an_encoder_runs_on_openvino_alone(
 ) -> None:
     clips = clips_of(count)
     given = run_alone(encoder_folder, tmp_path, clips)
-    features, tokens = encoder().encode(clips, tokens=True)
+    features, tokens = EncoderRunner(encoder(), "fp32", "torch")(clips, tokens=True)
     np.testing.assert_allclose(given["features"], features, atol=1e-5)
     np.testing.assert_allclose(given["tokens"], tokens, atol=1e-5)
 
@@ -117,7 +118,7 @@ def test_transformers_reads_an_encoder(tmp_path: Path) -> None:
     pixels = torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float() / 255
     with torch.no_grad():
         tokens = theirs(pixel_values=pixels).last_hidden_state.numpy()
-    expected = encoder().encode(clips, tokens=True)[1]
+    expected = EncoderRunner(encoder(), "fp32", "torch")(clips, tokens=True)[1]
     np.testing.assert_allclose(tokens, expected, atol=1e-3)
 
 
