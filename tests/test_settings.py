@@ -15,6 +15,7 @@ from pydantic import Field
 from openmarlin import errors
 from openmarlin.errors import InputError, option
 from openmarlin.jobs.settings import FacesSettings
+from openmarlin.pretraining.settings import PretrainSettings
 from openmarlin.settings import Settings, UserPath, documented, kind, read_settings, setting
 from openmarlin.training.settings import RunSettings
 
@@ -130,6 +131,13 @@ def test_what_is_no_recipe_is_named(tmp_path: Path, text: str) -> None:
         read_settings(Bread, recipe, {})
     with pytest.raises(InputError, match=r"none\.yaml"):
         read_settings(Bread, tmp_path / "none.yaml", {})
+
+
+@pytest.mark.parametrize("betas", ["nan,0.9", "0.9,1.5", "-0.1,0.9", "0.9"])
+def test_betas_that_adamw_cannot_take_are_refused(betas: str) -> None:
+    changes = {"data": "store", "out": "run", "steps": 1, "betas": betas}
+    with pytest.raises(InputError, match=r"2 numbers .*, each a number of at least 0 and below 1"):
+        read_settings(PretrainSettings, None, changes)
 
 
 def test_the_python_twin_has_the_settings_in_its_signature_and_docs() -> None:

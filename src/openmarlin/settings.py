@@ -282,7 +282,9 @@ def _words(choice: Any, bounds: list[Any]) -> list[str]:
         names = "numbers" if get_args(choice)[0] is float else "names"
         return [f"{names} separated by commas"]
     if origin is tuple:
-        return [f"{len(arguments)} numbers separated by commas"]
+        each = _kind(arguments[0], [])
+        more = "" if each == _NAMES[float] else f", each {each}"
+        return [f"{len(arguments)} numbers separated by commas{more}"]
     if origin is dict:
         return [f"parts, each {_kind(arguments[1], [])}"]
     if choice in (int, float):

@@ -10,7 +10,7 @@ from openmarlin.errors import option
 from openmarlin.model.zoo import DEFAULT_ENCODER
 from openmarlin.settings import UserPath, setting
 from openmarlin.tasks.settings import LABELS, LabelSettings
-from openmarlin.training.settings import CADENCE, LENGTH, OPTIMISER, Cadence, RunSettings
+from openmarlin.training.settings import CADENCE, LENGTH, OPTIMISER, Betas, Cadence, RunSettings
 
 MODEL, CLIPS, OBJECTIVE = "Model", "Clips", "Objective"
 
@@ -169,7 +169,7 @@ class FinetuneSettings(LabelSettings, RunSettings):
         group=OPTIMISER,
         gt=0,
     )
-    betas: tuple[float, float] = setting((0.9, 0.999), "Betas of AdamW.", group=OPTIMISER)
+    betas: Betas = setting((0.9, 0.999), "Betas of AdamW.", group=OPTIMISER)
     weight_decay: float = setting(
         0.05, "Weight decay of AdamW; biases and norms have none.", group=OPTIMISER, ge=0
     )

@@ -25,6 +25,10 @@ OUTPUT, LENGTH, OPTIMISER, MACHINE, CADENCE = (
 
 Cadence = Annotated[int, Field(ge=1)] | Literal["epoch"]
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Betas = tuple[Beta, Beta]
+"""Of AdamW: how much of the running means of gradients and their squares stays at a step."""
+
 
 class RunSettings(Settings):
     """Settings of a training run; a task's own ones are added by a class that inherits these."""
@@ -73,7 +77,7 @@ class RunSettings(Settings):
         group=OPTIMISER,
         gt=0,
     )
-    betas: tuple[float, float] = setting((0.9, 0.95), "Betas of AdamW.", group=OPTIMISER)
+    betas: Betas = setting((0.9, 0.95), "Betas of AdamW.", group=OPTIMISER)
     weight_decay: float = setting(0.0, "Weight decay of AdamW and Muon.", group=OPTIMISER, ge=0)
     clip_grad: float | None = setting(
         None, "Bound on the norm of the model's gradient.", group=OPTIMISER, gt=0

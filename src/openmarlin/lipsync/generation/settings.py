@@ -9,7 +9,7 @@ from pydantic import model_validator
 from openmarlin.errors import option
 from openmarlin.lipsync.generators.config import GeneratorConfig, Init, System
 from openmarlin.settings import UserPath, setting
-from openmarlin.training.settings import LENGTH, OPTIMISER, RunSettings
+from openmarlin.training.settings import LENGTH, OPTIMISER, Betas, RunSettings
 
 MODEL, DATA, LOSSES = "Model", "Data", "Losses"
 
@@ -73,7 +73,7 @@ class GeneratorSettings(RunSettings):
         1.6e-3, "Peak learning rate for an effective batch of 256; it scales linearly.",
         group=OPTIMISER, gt=0,
     )  # fmt: skip
-    betas: tuple[float, float] = setting((0.9, 0.999), "Betas of AdamW.", group=OPTIMISER)
+    betas: Betas = setting((0.9, 0.999), "Betas of AdamW.", group=OPTIMISER)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
