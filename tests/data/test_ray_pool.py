@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from openmarlin.data.pool import Pool, WorkerDiedError, open_pool
-from openmarlin.data.ray_pool import TRIES, _Unfit, _Worker
+from openmarlin.data.ray_pool import TRIES, _Worker
 from openmarlin.errors import InputError, OpenMarlinError
 from openmarlin.native import usable_cores
 from openmarlin.storage import locate
@@ -141,8 +141,17 @@ def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
     worker = object.__new__(_Worker)
     worker.task, worker.unfit, worker.scratch = where, None, tmp_path / "not there"
     outcome = pickle.loads(worker(batch)["outcome"][0])
-    assert isinstance(outcome, _Unfit)
-    assert "cannot write to this folder" in outcome.reason
+    assert isinstance(outcome, InputError)
+    assert "cannot write to this folder" in str(outcome)
+
+
+def full_disk(item: str) -> str:
+    raise InputError(f"cannot write {item}: no space left on device")
+
+
+def test_what_cannot_be_written_ends_the_run(pool: Pool) -> None:
+    with pytest.raises(InputError, match="no space left"):
+        list(pool.run_each(full_disk, ["a", "b"]))
 
 
 class Elsewhere:

@@ -18,7 +18,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ class RayPool:
         """See `Pool`.
 
         Raises:
-            InputError: the workers do not see the folder, or the cluster is lost.
+            InputError: the workers cannot write to the folder, or the cluster is lost.
         """
         for left in self.out.glob(f"{_SCRATCH}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
@@ -91,8 +90,8 @@ class RayPool:
             prefix=_SCRATCH, dir=self.out, ignore_cleanup_errors=True
         ) as scratch:
             for number, outcome in self._outcomes(task, items, scratch):
-                if isinstance(outcome, _Unfit):
-                    raise InputError(outcome.reason)
+                if isinstance(outcome, InputError):  # as `data.pool.run_each` does
+                    raise outcome
                 yield items[number], outcome
 
     def _outcomes(
@@ -133,13 +132,6 @@ class RayPool:
                 ) from error
 
 
-@dataclass(frozen=True)
-class _Unfit:
-    """The outcome of a worker that cannot do anything, and why."""
-
-    reason: str
-
-
 class _Worker:
     """An actor: it keeps what `task` keeps, nets and models, from one item to the next.
 
@@ -156,11 +148,11 @@ class _Worker:
         return_large_blocks()
         limit_cores(1)
         self.scratch = Path(scratch)
-        self.unfit: _Unfit | None = None
+        self.unfit: InputError | None = None
         try:
             self.task = pickle.loads(task)
         except (ImportError, AttributeError) as error:
-            self.unfit = _Unfit(
+            self.unfit = InputError(
                 f"a Ray worker on {platform.node()} has another openmarlin ({error}): install the "
                 "same on all machines of the cluster"
             )
@@ -179,7 +171,7 @@ class _Worker:
                 file.write(b".")
             count = tries.stat().st_size
         except OSError:
-            return _Unfit(
+            return InputError(
                 f"{self.scratch.parent}: a Ray worker on {platform.node()} cannot write to this "
                 f"folder; put {option('out')} on a disk that all machines of the cluster share"
             )
