@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import fsspec
 import pytest
 from hypothesis import settings
 
@@ -16,6 +17,15 @@ settings.load_profile("no-deadline")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """fsspec's file system at memory://, empty."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    yield system
+    system.store.clear()
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import pytest
 from test_output import cake
 
@@ -17,14 +15,6 @@ from openmarlin.mirror import Mirror
 from openmarlin.storage import locate
 
 URL = "memory://out"
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield system
-    system.store.clear()
 
 
 def there(memory: Any) -> dict[str, bytes]:

@@ -6,11 +6,9 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 
 from openmarlin.data.manifest import Row, read_manifest, write_manifest
@@ -18,14 +16,6 @@ from openmarlin.errors import InputError, VideoError
 from openmarlin.output import Failures
 from openmarlin.storage import RemotePath, absolute, beside, fetched, is_url, locate, stamp
 from openmarlin.video.reader import VideoReader
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    yield system
-    system.store.clear()
 
 
 def test_a_url_is_a_path_with_its_own_text() -> None:

@@ -63,15 +63,15 @@ class Desk:
         settings: what the page takes.
         root: an empty folder for everything that lies on disk while the page is there.
         workers: what does the work; they are ended by whoever began them.
-        porter: what looks at uploads, so that nobody waits for others to have one checked.
+        checker: what looks at uploads, so that nobody waits for others to have one checked.
     """
 
     def __init__(
-        self, settings: ServeSettings, root: Path, workers: Workers, porter: Workers
+        self, settings: ServeSettings, root: Path, workers: Workers, checker: Workers
     ) -> None:
         self.settings = settings
         self.sessions = Sessions(root)
-        self._workers, self._porter = workers, porter
+        self._workers, self._checker = workers, checker
 
     @property
     def limits(self) -> str:
@@ -96,7 +96,7 @@ class Desk:
             for path in paths:
                 try:
                     mine = session.take(path)
-                    with self._porter.one() as worker:
+                    with self._checker.one() as worker:
                         self._run(worker, session, check, mine, self.settings.max_seconds)
                     own.append(str(mine))
                 except OpenMarlinError as error:

@@ -78,13 +78,13 @@ class Page:
         stack.enter_context(_environment(root))
         workers = Workers(s.workers or max(1, (os.cpu_count() or 1) // 2))
         stack.callback(workers.end)
-        porter = Workers(1)
-        stack.callback(porter.end)
-        return _launch(s, port, root, workers, porter, stack)
+        checker = Workers(1)
+        stack.callback(checker.end)
+        return _launch(s, port, root, workers, checker, stack)
 
 
 def _launch(
-    s: ServeSettings, port: int, root: Path, workers: Any, porter: Any, stack: ExitStack
+    s: ServeSettings, port: int, root: Path, workers: Any, checker: Any, stack: ExitStack
 ) -> str:
     """Build the page and begin to answer. Returns its address."""
     import gradio as gr
@@ -93,10 +93,10 @@ def _launch(
     from openmarlin.web.desk import Desk
     from openmarlin.web.page import launch_options, make_page
 
-    desk = Desk(s, root, workers, porter)
+    desk = Desk(s, root, workers, checker)
     (root / PICTURES).mkdir()
     gr.set_static_paths([root / OWN, root / PICTURES])
-    page = make_page(desk, _models(s, porter, root), root / PICTURES)
+    page = make_page(desk, _models(s, checker, root), root / PICTURES)
     page.queue(api_open=False)
     page.launch(
         server_name=s.host,
@@ -115,14 +115,14 @@ def _launch(
     return f"http://{s.host}:{port}"
 
 
-def _models(s: ServeSettings, porter: Any, root: Path) -> list[tuple[str, str]]:
+def _models(s: ServeSettings, checker: Any, root: Path) -> list[tuple[str, str]]:
     """Models of tasks: names for the page, and what `predict` calls them."""
     from openmarlin.web import tasks
 
     shipped = [(name.capitalize(), name) for name in SHIPPED_TASKS]
     if not s.model:
         return shipped
-    with porter.one() as worker:
+    with checker.one() as worker:
         own = worker.run(
             tasks.name_models,
             s.model,

@@ -34,7 +34,7 @@ def _add_score(desk: Desk, clip: gr.Video) -> None:
 
 def _add_generate(desk: Desk, clip: gr.Video) -> None:
     sound = gr.Audio(
-        label="The sound that the lips shall fit",
+        label="Sound for the lips",
         sources=["upload", "microphone"],
         type="filepath",
         buttons=[],
